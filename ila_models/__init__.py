@@ -1,0 +1,59 @@
+"""ILA video models: CLIP's image transformers whose blocks align neighbouring frames (arXiv 2304.10465, ICCV 2023).
+
+Three ways in::
+
+    model = ila_models.create_model("ila_vit_b16", pretrained=True)
+    model = torch.hub.load("ila-models/ila_models", "ila_vit_b16", pretrained=True)
+    ila-models predict video.mp4 --model ila_vit_b16.openai --classes "surfing,tai chi"
+"""
+
+import logging as _logging
+
+from .alignment import AlignmentMaps
+from .convert import convert_checkpoint
+from .data import VideoError, create_transform, load_clips, load_video
+from .factory import (
+    create_model,
+    ila_vit_b16,
+    ila_vit_b32,
+    ila_vit_l14,
+    ila_vit_l14_336,
+    is_model,
+    list_models,
+    list_pretrained,
+    load_text_encoder,
+)
+from .ila_vit import ILAVisionTransformer
+from .info import ModelInfo, model_info
+from .predict import Prediction, predict_video
+from .text import TextEncoder
+from .weights.errors import CheckpointError
+
+_logging.getLogger(__name__).addHandler(_logging.NullHandler())
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AlignmentMaps",
+    "CheckpointError",
+    "ILAVisionTransformer",
+    "ModelInfo",
+    "Prediction",
+    "TextEncoder",
+    "VideoError",
+    "convert_checkpoint",
+    "create_model",
+    "create_transform",
+    "ila_vit_b16",
+    "ila_vit_b32",
+    "ila_vit_l14",
+    "ila_vit_l14_336",
+    "is_model",
+    "list_models",
+    "list_pretrained",
+    "load_clips",
+    "load_text_encoder",
+    "load_video",
+    "model_info",
+    "predict_video",
+]

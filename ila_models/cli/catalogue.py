@@ -1,0 +1,73 @@
+"""``ila-models list`` and ``ila-models info``: what there is, and what it costs."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from ..factory import list_models, list_pretrained
+from ..info import ModelInfo, model_info
+from ..weights.manifest import records
+
+
+def add_to(commands: Any) -> None:
+    """Adds both commands to the program's."""
+    listing = commands.add_parser(
+        "list", help="list architectures and checkpoints", description="Lists what can be created."
+    )
+    listing.add_argument("filter", nargs="?", default="", metavar="PATTERN", help="wildcard pattern, such as '*b16*'")
+    listing.set_defaults(run=run_list)
+    info = commands.add_parser(
+        "info",
+        help="parameters, multiply-adds and reported accuracy of a model",
+        description="Counts parameters and multiply-adds (no weights are needed), beside what the paper reports.",
+    )
+    info.add_argument("names", nargs="+", metavar="NAME", help="architecture or architecture.tag, see: ila-models list")
+    info.set_defaults(run=run_info)
+
+
+def run_list(options: argparse.Namespace) -> int:
+    """Prints architectures, then checkpoints."""
+    architectures, checkpoints = list_models(options.filter), list_pretrained(options.filter)
+    if not architectures and not checkpoints:
+        raise ValueError(f"nothing matches {options.filter!r}: run ila-models list without a pattern")
+    width = max(map(len, [*architectures, *checkpoints]))
+    for name in architectures:
+        sys.stdout.write(f"{name}\n")
+    for name in checkpoints:
+        record = records()[name]
+        default = " (default)" if record.default else ""
+        sys.stdout.write(f"{name:{width}}  {record.description}{default}\n")
+    return 0
+
+
+def run_info(options: argparse.Namespace) -> int:
+    """Prints a block of facts for every name."""
+    sys.stdout.write("\n\n".join(describe(model_info(name)) for name in options.names) + "\n")
+    return 0
+
+
+def describe(info: ModelInfo) -> str:
+    """A model's facts, one a line."""
+    record = info.record
+    pixels = "{}x{}".format(*info.img_size)
+    classes = f"{info.num_classes} classes, {info.head} head"
+    facts = [
+        ("input", f"{info.num_frames} frames of {pixels} pixels, [B, T, 3, H, W]"),
+        ("parameters", f"{info.parameters / 1e6:.1f} M, {info.backbone_parameters / 1e6:.1f} M without the head"),
+        ("multiply-adds", f"{info.macs / 1e9:.1f} G a clip ({classes})"),
+        ("", f"{info.backbone_macs / 1e9:.1f} G to the video embedding"),
+        ("", "counted by torch.utils.flop_counter, one multiply-add as one"),
+        ("checkpoint", f"{record.name}: {record.description}"),
+    ]
+    if record.paper_gflops is not None:
+        facts.append(("paper's GFLOPs", f"{record.paper_gflops:g}, for its token form (this is the residual form)"))
+    if record.reported is not None and record.evaluation is not None:
+        views = f"{record.evaluation['clips']}x{record.evaluation['crops']} views"
+        top = f"top-1 {record.reported['top1']:.1f}, top-5 {record.reported['top5']:.1f}"
+        facts.append(("accuracy", f"{top} on {record.evaluation['dataset']}, {views}"))
+        facts.append(("", "reported by the paper, not measured here"))
+    facts.append(("licence", record.license or "none stated with the weights"))
+    facts += [("from", source.url) for source in record.sources]
+    return "\n".join([info.name, *(f"  {title:16} {fact}" for title, fact in facts)])

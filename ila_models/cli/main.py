@@ -1,0 +1,57 @@
+"""The program ``ila-models``: one sub-command per file of this folder."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+
+from .. import __version__
+from . import catalogue, convert, predict
+
+COMMANDS = (predict, catalogue, convert)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command line and returns its exit status: 0 done, 1 failed, 2 not understood."""
+    parser = argparse.ArgumentParser(
+        prog="ila-models",
+        description="Video recognition with ILA models: predict, look up models, convert checkpoints.",
+        epilog="ila-models COMMAND --help explains a command and shows examples.",
+    )
+    parser.add_argument("--version", action="version", version=f"ila-models {__version__}")
+    parser.add_argument("--quiet", action="store_true", help="say nothing but results and errors")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.add_to(commands)
+    options = parser.parse_args(arguments)
+    try:
+        with _progress_to_stderr(logging.WARNING if options.quiet else logging.INFO):
+            return options.run(options)
+    except BrokenPipeError:
+        # The reader of a pipe has what it wanted (`| head`). Python would complain once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (OSError, ValueError, RuntimeError) as error:
+        # Errors of this package are written for people. Anything else is a bug and keeps its traceback.
+        sys.stderr.write(f"ila-models: error: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("ila-models: interrupted\n")
+        return 130
+
+
+@contextlib.contextmanager
+def _progress_to_stderr(level: int) -> Iterator[None]:
+    """Shows what this package logs. Other libraries' loggers are left alone: some have handlers of their own."""
+    logger = logging.getLogger("ila_models")
+    handler = logging.StreamHandler(sys.stderr)
+    logger.addHandler(handler)
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)

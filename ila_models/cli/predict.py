@@ -1,0 +1,174 @@
+"""``ila-models predict``: what happens in these videos?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..factory import create_model, load_text_encoder
+from ..predict import Prediction, predict_video
+
+VIDEO_SUFFIXES = {".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"}
+"""Files that are taken out of a directory; a file that is named itself is always tried."""
+
+EXAMPLES = """\
+examples:
+  ila-models predict clip.mp4 --model ila_vit_b16.openai --classes "surfing,tai chi,arm wrestling"
+      frozen CLIP on any classes; its weights come from the Hugging Face Hub
+  ila-models predict videos/ --model ila_vit_l14 --views 4x3 --json > predictions.jsonl
+      the released Kinetics-400 model, twelve views of every video of a folder
+  ila-models predict clip.mp4 --model ila_vit_b16 --checkpoint ViT-B-16.pt --classes @classes.txt
+      weights from a file of yours, class names from a text file with one a line
+"""
+
+
+def add_to(commands: Any) -> None:
+    """Adds the command to the program's."""
+    parser = commands.add_parser(
+        "predict",
+        help="classify videos",
+        description="Classifies videos and prints the likeliest classes of each.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "videos", nargs="+", metavar="VIDEO", help="video file, http(s) URL, or directory of video files"
+    )
+    parser.add_argument(
+        "--model", required=True, metavar="NAME", help="architecture, or architecture.tag (see: ila-models list)"
+    )
+    parser.add_argument(
+        "--checkpoint",
+        metavar="FILE",
+        help="weights: a file of ours, a released ILA file, CLIP in any layout, or hf-hub:owner/name"
+        " (default: the pretrained weights of NAME, fetched and cached)",
+    )
+    parser.add_argument(
+        "--classes",
+        metavar="A,B,...",
+        help="class names, separated by commas, or @FILE with one a line (default: the checkpoint's own)",
+    )
+    parser.add_argument(
+        "--text-tower",
+        metavar="FILE",
+        help="CLIP checkpoint whose text tower reads --classes, where the weights bring none",
+    )
+    parser.add_argument(
+        "--views", type=parse_views, default=(1, 1), metavar="CxK", help="clips x crops: 1x1 (default), 4x3, ..."
+    )
+    parser.add_argument("--num-frames", type=int, metavar="T", help="frames of a clip (default: the checkpoint's)")
+    parser.add_argument("--topk", type=int, default=5, metavar="K", help="classes to print for each video (default: 5)")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line instead of a table")
+    parser.add_argument(
+        "--device", default="auto", help="auto (default: a GPU if there is one), cpu, cuda, cuda:1, mps"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Classifies the videos; 1 if any of them could not be used."""
+    if options.topk < 1:
+        raise ValueError(f"--topk {options.topk} is out of range: give at least 1")
+    sources = list(find_videos(options.videos))
+    model = create_model(
+        options.model,
+        pretrained=options.checkpoint is None,
+        checkpoint_path=options.checkpoint,
+        class_names=None if options.classes is None else read_classes(options.classes),
+        text_encoder=None if options.text_tower is None else load_text_encoder(options.text_tower),
+        num_frames=options.num_frames,
+    ).to(choose_device(options.device))
+    failures = []
+    for source in sources:
+        clips, crops = options.views
+        try:
+            predictions = predict_video(model, source, clips=clips, crops=crops, topk=options.topk)
+        except (OSError, ValueError) as error:
+            failures.append(f"{source}: {error}")
+            if options.json:
+                write(json.dumps({"video": source, "error": str(error)}, ensure_ascii=False))
+            continue
+        write(as_json(source, predictions) if options.json else as_table(source, predictions))
+    for failure in failures:
+        sys.stderr.write(f"failed: {failure}\n")
+    if failures:
+        sys.stderr.write(f"{len(failures)} of {len(sources)} videos failed\n")
+    return 1 if failures else 0
+
+
+def find_videos(arguments: list[str]) -> Iterator[str]:
+    """The videos that a command line names: files and URLs as they are, directories searched, in order of names.
+
+    Raises:
+        ValueError: A directory holds no video file.
+    """
+    for argument in arguments:
+        folder = Path(argument)
+        if not folder.is_dir():
+            yield argument
+            continue
+        inside = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
+        if not inside:
+            raise ValueError(
+                f"{argument}: no video file in this directory (looked for {', '.join(sorted(VIDEO_SUFFIXES))})"
+            )
+        yield from map(os.fspath, inside)
+
+
+def read_classes(argument: str) -> list[str]:
+    """Class names of ``a,b,c`` or of ``@FILE``; blanks round names are dropped, blank lines of a file too."""
+    if argument.startswith("@"):
+        lines = Path(argument[1:]).read_text(encoding="utf-8").splitlines()
+        return [line.strip() for line in lines if line.strip()]
+    return [name.strip() for name in argument.split(",")] if argument.strip() else []
+
+
+def parse_views(argument: str) -> tuple[int, int]:
+    """``4x3`` as (clips, crops)."""
+    clips, _, crops = argument.partition("x")
+    if not clips.isdecimal() or int(clips) < 1 or crops not in ("1", "3"):
+        raise argparse.ArgumentTypeError(f"{argument!r} is not CLIPSxCROPS: at least 1 clip, 1 or 3 crops, such as 4x3")
+    return int(clips), int(crops)
+
+
+def choose_device(argument: str) -> str:
+    """The device of ``--device``; ``auto`` takes an accelerator if torch sees one.
+
+    Raises:
+        ValueError: torch does not see that kind of device.
+    """
+    import torch
+
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if argument == "auto":
+        return str(accelerator) if accelerator else "cpu"
+    kind = argument.partition(":")[0]
+    if kind != "cpu" and (accelerator is None or accelerator.type != kind):
+        seen = f"cpu and {accelerator}" if accelerator else "cpu only"
+        raise ValueError(f"--device {argument}: torch sees no such device on this machine, it sees {seen}")
+    return argument
+
+
+def as_json(source: str, predictions: list[Prediction]) -> str:
+    """One line for a program."""
+    classes = [
+        {"label": each.label, "index": each.index, "probability": round(each.probability, 6)} for each in predictions
+    ]
+    return json.dumps({"video": source, "predictions": classes}, ensure_ascii=False)
+
+
+def as_table(source: str, predictions: list[Prediction]) -> str:
+    """Some lines for a person."""
+    lines = [f"  {each.probability:6.1%}  {each.label}" for each in predictions]
+    return "\n".join([source, *lines])
+
+
+def write(text: str) -> None:
+    """Prints a result at once, so that a reader of a pipe sees it when it is there."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

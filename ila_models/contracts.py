@@ -1,0 +1,77 @@
+"""What a model accepts: the numbers that it is built from, and the clips that it is given."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+from torch import Tensor
+
+from .alignment import MIN_GRID
+from .blocks import BLOCKS
+from .configs import ILAConfig, InteractiveBlock
+
+
+def check_config(config: ILAConfig) -> None:
+    """Refuses numbers of which no model can be built.
+
+    Raises:
+        ValueError: A number is out of its range.
+    """
+    height, width = config.img_size
+    patch = config.patch_size
+    if height % patch or width % patch:
+        raise ValueError(
+            f"img_size={height}x{width} is not a multiple of the patch size {patch}: the nearest that fits is"
+            f" {max(round(height / patch), MIN_GRID) * patch}x{max(round(width / patch), MIN_GRID) * patch}"
+        )
+    if min(height, width) // patch < MIN_GRID:
+        raise ValueError(
+            f"img_size={height}x{width} makes a grid of {height // patch}x{width // patch} tokens: the point predictor"
+            f" pools twice by two, so give at least {MIN_GRID * patch} pixels on either side"
+        )
+    if config.num_frames < 2:
+        raise ValueError(
+            f"num_frames={config.num_frames} is out of range: ILA aligns neighbouring frames, give at least 2"
+        )
+    if config.alignment_width < 8 or config.alignment_width % 8:
+        raise ValueError(f"alignment_width={config.alignment_width} must be a multiple of 8 (two groups of a quarter)")
+    if config.interactive not in get_args(InteractiveBlock):
+        raise ValueError(f"interactive={config.interactive!r} is not known: use one of {get_args(InteractiveBlock)}")
+    if config.alignment not in BLOCKS:
+        raise ValueError(f"alignment={config.alignment!r} is not known: use one of {', '.join(map(repr, BLOCKS))}")
+
+
+def check_video(video: Tensor, img_size: tuple[int, int]) -> None:
+    """Refuses what is not a batch of clips [B, T, 3, H, W] of the model's pixels.
+
+    Args:
+        video: What the caller gave.
+        img_size: Pixels that the model was built for, (height, width).
+
+    Raises:
+        TypeError: It is not a float tensor.
+        ValueError: It has another shape.
+    """
+    height, width = img_size
+    wanted = f"[B, T, 3, {height}, {width}]"
+    if not isinstance(video, Tensor):
+        raise TypeError(f"video is a {type(video).__name__}: expected a float tensor {wanted}")
+    if not video.is_floating_point():
+        raise TypeError(
+            f"video has dtype {video.dtype}: expected normalised floats; ila_models.create_transform(model) makes"
+            f" them from uint8 frames"
+        )
+    if video.ndim != 5:
+        hint = "; add the batch dimension with video[None]" if video.ndim == 4 else ""
+        raise ValueError(f"video has shape {list(video.shape)}: expected {wanted}{hint}")
+    if video.shape[2] != 3:
+        hint = "; its channels come before its frames: use video.permute(0, 2, 1, 3, 4)" if video.shape[1] == 3 else ""
+        raise ValueError(f"video has shape {list(video.shape)}: expected {wanted}{hint}")
+    if video.shape[1] < 2:
+        raise ValueError(f"video has T = {video.shape[1]} frame: ILA aligns neighbouring frames, give at least 2")
+    if tuple(video.shape[3:]) != (height, width):
+        raise ValueError(
+            f"video has {video.shape[3]}x{video.shape[4]} pixels: this model was built for {height}x{width}; resize"
+            f" with ila_models.create_transform(model), or create the model with"
+            f" img_size=({video.shape[3]}, {video.shape[4]})"
+        )

@@ -1,0 +1,180 @@
+"""From raw frames to a model's input: resize, crop, normalise, as the model's weights were trained.
+
+Symbols: V clips, T frames, H x W pixels of a frame, h x w pixels of a crop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from timm.data.constants import (
+    IMAGENET_DEFAULT_MEAN,
+    IMAGENET_DEFAULT_STD,
+    OPENAI_CLIP_MEAN,
+    OPENAI_CLIP_STD,
+)
+from torch import Tensor
+
+IMAGENET_MEAN: tuple[float, float, float] = IMAGENET_DEFAULT_MEAN
+IMAGENET_STD: tuple[float, float, float] = IMAGENET_DEFAULT_STD
+CLIP_MEAN: tuple[float, float, float] = OPENAI_CLIP_MEAN
+CLIP_STD: tuple[float, float, float] = OPENAI_CLIP_STD
+
+Interpolation = Literal["bilinear", "bicubic"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoTransform:
+    """Resizes, crops and normalises uint8 frames.
+
+    A frame is scaled, its shape kept, until it just covers a rectangle of the crop's shape whose short side is
+    `resize_to`: for a square crop, its short side becomes `resize_to`. The long side is rounded half up.
+
+    Attributes:
+        img_size: (height, width) of a crop, in pixels.
+        mean: per RGB channel, of values in [0, 1].
+        std: per RGB channel, of values in [0, 1].
+        resize_to: in pixels, at least the short side of `img_size`.
+        crops: 1 is the centre; 3 are the start, the centre and the end of the side with more to spare.
+        interpolation: "bilinear" without antialiasing is OpenCV's INTER_LINEAR within 1 grey level.
+        antialias: whether to smooth before shrinking.
+
+    Raises:
+        ValueError: a field is out of its range.
+    """
+
+    img_size: tuple[int, int]
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    resize_to: int
+    crops: Literal[1, 3] = 1
+    interpolation: Interpolation = "bilinear"
+    antialias: bool = False
+
+    def __post_init__(self) -> None:
+        """Checks the fields against each other."""
+        if len(self.img_size) != 2 or min(self.img_size) < 1:
+            raise ValueError(f"img_size is {self.img_size}; it must be (height, width) in pixels, each at least 1.")
+        if self.resize_to < min(self.img_size):
+            raise ValueError(
+                f"resize_to is {self.resize_to}; a crop of {self.img_size} needs {min(self.img_size)} or more."
+            )
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ValueError(f"mean is {self.mean} and std is {self.std}; each has 3 values, those of std above 0.")
+        if self.crops not in (1, 3):
+            raise ValueError(f"crops is {self.crops}; it must be 1 (centre) or 3 (along the long side).")
+        if self.interpolation not in get_args(Interpolation):
+            raise ValueError(f"interpolation is {self.interpolation!r}; it must be one of {get_args(Interpolation)}.")
+
+    def __call__(self, video: Tensor) -> Tensor:
+        """Transforms the frames of one clip or of several.
+
+        Args:
+            video: uint8 RGB in [0, 255], [T, 3, H, W] or [V, T, 3, H, W].
+
+        Returns:
+            float32, [T, 3, h, w] for one clip and one crop, else [views, T, 3, h, w] with V * crops views: all crops of
+            the first clip, then all of the second.
+
+        Raises:
+            TypeError: not a uint8 tensor.
+            ValueError: another shape.
+        """
+        if not isinstance(video, Tensor) or video.dtype != torch.uint8:
+            kind = video.dtype if isinstance(video, Tensor) else type(video).__name__
+            raise TypeError(f"The frames are {kind}; they must be a uint8 tensor, RGB in [0, 255].")
+        if video.ndim not in (4, 5) or video.shape[-3] != 3 or 0 in video.shape:
+            raise ValueError(
+                f"The frames have the shape {list(video.shape)}; it must be [T, 3, H, W] or [V, T, 3, H, W]. "
+                "Channels at the end are moved with video.movedim(-1, -3)."
+            )
+        clips = video if video.ndim == 5 else video.unsqueeze(0)
+        resized = self._resize(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])
+        height, width = self.img_size
+        crops = [
+            resized[..., top : top + height, left : left + width]
+            for top, left in self._corners(resized.shape[-2], resized.shape[-1])
+        ]
+        views = self._normalize(torch.stack(crops, dim=1).flatten(0, 1))
+        return views[0] if video.ndim == 4 and self.crops == 1 else views
+
+    def _resize(self, frames: Tensor) -> Tensor:
+        from torchvision.transforms import InterpolationMode
+        from torchvision.transforms.v2 import functional
+
+        height, width = frames.shape[-2:]
+        size = [
+            max(int(length * self._scale(height, width) + 0.5), crop)
+            for length, crop in zip((height, width), self.img_size, strict=True)
+        ]
+        mode = InterpolationMode(self.interpolation)
+        return functional.resize(frames, size, interpolation=mode, antialias=self.antialias)
+
+    def _scale(self, height: int, width: int) -> float:
+        short = min(self.img_size)
+        return max(
+            self.resize_to * crop / (short * length)
+            for length, crop in zip((height, width), self.img_size, strict=True)
+        )
+
+    def _corners(self, height: int, width: int) -> list[tuple[int, int]]:
+        spare_height, spare_width = height - self.img_size[0], width - self.img_size[1]
+        top, left = spare_height // 2, spare_width // 2
+        if self.crops == 1:
+            return [(top, left)]
+        if spare_width >= spare_height:
+            return [(top, 0), (top, left), (top, spare_width)]
+        return [(0, left), (top, left), (spare_height, left)]
+
+    def _normalize(self, frames: Tensor) -> Tensor:
+        mean = torch.tensor(self.mean, device=frames.device).view(3, 1, 1)
+        std = torch.tensor(self.std, device=frames.device).view(3, 1, 1)
+        return frames.to(torch.float32).div_(255).sub_(mean).div_(std)
+
+
+def create_transform(model_or_config: object, *, crops: Literal[1, 3] = 1) -> VideoTransform:
+    """Makes the transform that a model's weights were trained with.
+
+    Args:
+        model_or_config: a model with a `pretrained_cfg`, or that mapping itself, with the keys `img_size` (pixels, one
+            number or (height, width)), `mean`, `std`, `interpolation`, `antialias` and `resize_ratio` (short side after
+            resizing over the crop's short side: 256/224 for the released models, 1.0 for CLIP).
+        crops: 1 resizes by `resize_ratio` and crops the centre; 3 resizes to the crop's size and crops along the long
+            side.
+
+    Returns:
+        The transform.
+
+    Raises:
+        TypeError: neither a model with a `pretrained_cfg` nor a mapping.
+        ValueError: a key is missing, or a value is out of its range.
+    """
+    config = getattr(model_or_config, "pretrained_cfg", model_or_config)
+    if not isinstance(config, Mapping):
+        raise TypeError(
+            f"{type(model_or_config).__name__} has no `pretrained_cfg` mapping; pass a model with one or the mapping."
+        )
+    required = ("img_size", "mean", "std", "interpolation", "antialias", "resize_ratio")
+    if missing := [key for key in required if config.get(key) is None]:
+        raise ValueError(f"The pretrained_cfg lacks {', '.join(missing)}; a transform needs {', '.join(required)}.")
+    img_size = _pair(config["img_size"])
+    short = min(img_size)
+    return VideoTransform(
+        img_size=img_size,
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+        resize_to=int(config["resize_ratio"] * short) if crops == 1 else short,
+        crops=crops,
+        interpolation=config["interpolation"],
+        antialias=config["antialias"],
+    )
+
+
+def _pair(size: Any) -> tuple[int, int]:
+    if isinstance(size, int):
+        return size, size
+    height, width = size
+    return int(height), int(width)

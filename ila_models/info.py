@@ -1,0 +1,80 @@
+"""What a model costs and what is claimed of it, counted without weights.
+
+One multiply-add counts as one operation, as in the paper. torch's own counter reports two, so its numbers are halved.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from .factory import KINETICS_CLASSES, create_model
+from .weights.manifest import Record, default_record, records
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo:
+    """Sizes and costs of a model, for one clip.
+
+    Attributes:
+        name: What was asked for.
+        record: The manifest's record of the tag, of the default tag without one.
+        num_frames: Frames T of a clip.
+        img_size: Pixels, (height, width).
+        head: ``"text"`` or ``"linear"``.
+        num_classes: Classes counted.
+        parameters: Parameters of the whole model.
+        backbone_parameters: Parameters without the head.
+        macs: Multiply-adds of a whole forward pass, head included.
+        backbone_macs: Multiply-adds from clip to video embedding.
+    """
+
+    name: str
+    record: Record
+    num_frames: int
+    img_size: tuple[int, int]
+    head: str
+    num_classes: int
+    parameters: int
+    backbone_parameters: int
+    macs: int
+    backbone_macs: int
+
+
+def model_info(name: str) -> ModelInfo:
+    """Counts a model's parameters and multiply-adds on the meta device: no weights, no real arithmetic.
+
+    Args:
+        name: An architecture or a checkpoint, see :func:`~ila_models.factory.create_model`.
+
+    Raises:
+        ValueError: The name is not known.
+    """
+    with torch.device("meta"):
+        model = create_model(name)
+        if model.num_classes == 0:  # frozen CLIP: any classes may be set; count as many as Kinetics has
+            model.set_text_features(torch.empty(KINETICS_CLASSES, model.config.embed_dim))
+        clip = torch.empty(1, model.num_frames, 3, *model.config.img_size)
+        # The plain form of attention, whose products every version of the counter sees.
+        with sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+            with FlopCounterMode(display=False) as backbone:
+                tokens = model.forward_features(clip)
+                video = model.forward_head(tokens, pre_logits=True)
+            with FlopCounterMode(display=False) as head:
+                model.head(video, tokens[:, :, 1:])
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return ModelInfo(
+        name=name,
+        record=records().get(name) or default_record(name),
+        num_frames=model.num_frames,
+        img_size=model.config.img_size,
+        head="text" if model.has_text_head else "linear",
+        num_classes=model.num_classes,
+        parameters=parameters,
+        backbone_parameters=parameters - sum(parameter.numel() for parameter in model.head.parameters()),
+        macs=(backbone.get_total_flops() + head.get_total_flops()) // 2,
+        backbone_macs=backbone.get_total_flops() // 2,
+    )

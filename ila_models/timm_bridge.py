@@ -1,0 +1,62 @@
+"""Importing this module makes ``timm.create_model("ila_vit_b16", ...)`` work.
+
+timm passes arguments of its own to every constructor. A tag (``timm.create_model("ila_vit_b16.openai",
+pretrained=True)``) is honoured, what means nothing here is refused, and everything else goes to
+:func:`ila_models.create_model`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from timm.models import register_model
+
+from .factory import create_model
+from .ila_vit import ILAVisionTransformer
+
+__all__ = ["ila_vit_b16", "ila_vit_b32", "ila_vit_l14", "ila_vit_l14_336"]
+
+
+def _create(
+    name: str,
+    *,
+    pretrained: bool = False,
+    pretrained_cfg: Any = None,
+    pretrained_cfg_overlay: Any = None,
+    cache_dir: Any = None,
+    **arguments: Any,
+) -> ILAVisionTransformer:
+    # timm hands a name's tag on as `pretrained_cfg`.
+    if isinstance(pretrained_cfg, str):
+        name, pretrained_cfg = f"{name}.{pretrained_cfg}", None
+    given = {"pretrained_cfg": pretrained_cfg, "pretrained_cfg_overlay": pretrained_cfg_overlay, "cache_dir": cache_dir}
+    if used := [argument for argument, value in given.items() if value]:
+        raise ValueError(
+            f"timm.create_model({name!r}): {', '.join(used)} cannot be used with ILA models: choose weights by a tag"
+            f" (ila_models.list_pretrained()), and the cache by HF_HOME"
+        )
+    return create_model(name, pretrained=pretrained, **arguments)
+
+
+@register_model
+def ila_vit_b32(pretrained: bool = False, **arguments: Any) -> ILAVisionTransformer:
+    """ILA on CLIP ViT-B/32; see :func:`ila_models.create_model`."""
+    return _create("ila_vit_b32", pretrained=pretrained, **arguments)
+
+
+@register_model
+def ila_vit_b16(pretrained: bool = False, **arguments: Any) -> ILAVisionTransformer:
+    """ILA on CLIP ViT-B/16; see :func:`ila_models.create_model`."""
+    return _create("ila_vit_b16", pretrained=pretrained, **arguments)
+
+
+@register_model
+def ila_vit_l14(pretrained: bool = False, **arguments: Any) -> ILAVisionTransformer:
+    """ILA on CLIP ViT-L/14; see :func:`ila_models.create_model`."""
+    return _create("ila_vit_l14", pretrained=pretrained, **arguments)
+
+
+@register_model
+def ila_vit_l14_336(pretrained: bool = False, **arguments: Any) -> ILAVisionTransformer:
+    """ILA on CLIP ViT-L/14 of 336 pixels; see :func:`ila_models.create_model`."""
+    return _create("ila_vit_l14_336", pretrained=pretrained, **arguments)

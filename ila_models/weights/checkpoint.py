@@ -1,0 +1,105 @@
+"""One door for every kind of checkpoint: a file is recognised by its contents and put under our names.
+
+What is known of a released file's or a CLIP file's sizes comes from its tensors; ours say it in their header.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor
+
+from ..configs import ARCHITECTURES, ILAConfig
+from .errors import CheckpointError
+
+_logger = logging.getLogger(__name__)
+
+HeadKind = Literal["text", "linear", "none"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A recognised checkpoint.
+
+    Attributes:
+        path: The file.
+        layout: What was recognised, for people.
+        kind: ``"ila"`` holds a whole video model, ``"clip"`` only CLIP's towers.
+        config: The architecture's numbers.
+        head: The head that the file holds; ``"none"`` for CLIP.
+        num_classes: Classes of that head; 0 where class features are still to be computed.
+        tensors: Tensors under our names, as stored.
+        names: Our name -> the file's name of every tensor that such a file must hold, present or not. Empty where that
+            is whatever the model has, under the same names.
+        unexpected: Names in the file that have no place in the model.
+        text_tensors: CLIP's text tower under OpenAI's names; empty without one.
+        class_names: Names of the classes where the file says them.
+        preprocessing: Input contract where the file says it.
+        source: Where a converted file came from (file, layout, sha256).
+    """
+
+    path: Path
+    layout: str
+    kind: Literal["ila", "clip"]
+    config: ILAConfig
+    head: HeadKind
+    num_classes: int
+    tensors: dict[str, Tensor]
+    names: dict[str, str]
+    unexpected: tuple[str, ...] = ()
+    text_tensors: dict[str, Tensor] = field(default_factory=dict)
+    class_names: tuple[str, ...] | None = None
+    preprocessing: dict[str, Any] | None = None
+    source: dict[str, str] | None = None
+
+    @property
+    def architecture(self) -> str | None:
+        """The named architecture of these sizes, None if there is none."""
+        return architecture_of(self.config)
+
+
+def architecture_of(config: ILAConfig) -> str | None:
+    """The architecture with these sizes; where only the pixels differ, one of the same pixels goes first."""
+
+    def backbone(numbers: ILAConfig) -> tuple[int, ...]:
+        return numbers.width, numbers.depth, numbers.patch_size, numbers.embed_dim
+
+    alike = {name: numbers for name, numbers in ARCHITECTURES.items() if backbone(numbers) == backbone(config)}
+    same_pixels = [name for name, numbers in alike.items() if numbers.img_size == config.img_size]
+    return next(iter(same_pixels or alike), None)
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Reads and recognises a checkpoint file. Nothing in the file is executed.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        CheckpointError: The file is broken, carries code, or holds none of the known layouts.
+    """
+    from . import clip, native, released
+    from .files import read_tensor_file
+
+    file = read_tensor_file(path)
+    if native.METADATA_KEY in file.metadata:
+        checkpoint = native.read_native(file)
+    elif released.is_released(file.tensors):
+        checkpoint = released.read_released(file)
+    elif (layout := clip.recognise_clip(file.tensors)) is not None:
+        checkpoint = released.read_clip(file, layout)
+    else:
+        raise CheckpointError(
+            f"{file.path}: no known checkpoint: its {len(file.tensors)} tensors ({_some(file.tensors)}) are"
+            f" neither an ILA model (ours or released) nor CLIP as OpenAI, transformers, open_clip or timm write it"
+        )
+    _logger.info("%s: recognised as %s", file.path, checkpoint.layout)
+    return checkpoint
+
+
+def _some(tensors: Mapping[str, Tensor], count: int = 4) -> str:
+    names = list(tensors)
+    return ", ".join(names[:count]) + (", ..." if len(names) > count else "") if names else "none"

@@ -1,0 +1,109 @@
+"""Our own files: safetensors whose header says what the tensors are.
+
+The header has one entry, so that the same content gives the same bytes (the format does not fix the order of entries).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from ..configs import ILAConfig
+from .checkpoint import Checkpoint
+from .errors import CheckpointError
+from .files import TensorFile
+from .names import clip_image_names
+
+METADATA_KEY = "ila_models"
+FORMAT_VERSION = 1
+_TEXT_PREFIX = "text."
+
+
+def write_native(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
+    """Writes a checkpoint as safetensors with its configuration inside; a file that stood there is replaced at once.
+
+    Raises:
+        OSError: The file cannot be written; what stood there is untouched.
+    """
+    destination = Path(path)
+    header = {
+        "format_version": FORMAT_VERSION,
+        "kind": checkpoint.kind,
+        "architecture": checkpoint.architecture,
+        "config": asdict(checkpoint.config),
+        "head": checkpoint.head,
+        "num_classes": checkpoint.num_classes,
+        "class_names": checkpoint.class_names,
+        "preprocessing": checkpoint.preprocessing,
+        "source": checkpoint.source,
+    }
+    text = {_TEXT_PREFIX + name: tensor for name, tensor in checkpoint.text_tensors.items()}
+    tensors = {
+        name: (tensor.float() if tensor.is_floating_point() else tensor).contiguous()
+        for name, tensor in sorted((checkpoint.tensors | text).items())
+    }
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the destination, so that the last step is a rename within one file system.
+    with tempfile.TemporaryDirectory(prefix=f".{destination.name}.", dir=destination.parent) as scratch:
+        unfinished = Path(scratch) / destination.name
+        unfinished.touch()
+        permissions = unfinished.stat().st_mode  # as the user's umask wants them; safetensors makes its files private
+        save_file(tensors, unfinished, metadata={METADATA_KEY: json.dumps(header, sort_keys=True)})
+        unfinished.chmod(permissions)
+        os.replace(unfinished, destination)
+
+
+def read_native(file: TensorFile) -> Checkpoint:
+    """Reads what :func:`write_native` wrote.
+
+    Raises:
+        CheckpointError: The header is not one of ours, or of a later version.
+    """
+    header = _parse_header(file)
+    try:
+        numbers = dict(header["config"])
+        numbers["img_size"] = tuple(numbers["img_size"])
+        config = ILAConfig(**numbers)
+        names = header["class_names"]
+        text = {name[len(_TEXT_PREFIX) :]: t for name, t in file.tensors.items() if name.startswith(_TEXT_PREFIX)}
+        tensors = {name: t for name, t in file.tensors.items() if not name.startswith(_TEXT_PREFIX)}
+        clip_names = clip_image_names(config.depth).values()
+        return Checkpoint(
+            path=file.path,
+            layout=f"an ila_models file ({header['kind']}, {header['architecture'] or 'unnamed architecture'})",
+            kind=header["kind"],
+            config=config,
+            head=header["head"],
+            num_classes=header["num_classes"],
+            tensors=tensors,
+            names={name: name for name in clip_names} if header["kind"] == "clip" else {},
+            text_tensors=text,
+            class_names=None if names is None else tuple(names),
+            preprocessing=header["preprocessing"],
+            source=header["source"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        known = ", ".join(field.name for field in fields(ILAConfig))
+        raise CheckpointError(
+            f"{file.path}: its ila_models header does not describe a model ({error!r}); config holds {known}; convert"
+            f" the source again with: ila-models convert SRC DST"
+        ) from error
+
+
+def _parse_header(file: TensorFile) -> dict[str, Any]:
+    try:
+        header = json.loads(file.metadata[METADATA_KEY])
+        version = header["format_version"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{file.path}: its ila_models header cannot be read: {error!r}") from error
+    if version != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{file.path}: written in format version {version}, this package reads {FORMAT_VERSION}: upgrade ila_models"
+        )
+    return header

@@ -1,0 +1,148 @@
+"""Imports run one way, and `import ila_models` stays light and silent."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import huggingface_hub.constants
+import pytest
+
+from ila_models.weights.download import cache_folder
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "ila_models"
+
+PUBLIC = "__init__"
+
+# cli -> predict, convert, info -> factory -> ila_vit, weights; ila_vit -> blocks, temporal, heads, text -> alignment,
+# layers -> configs. A folder (cli, data, weights) counts as one.
+ALLOWED: dict[str, set[str]] = {
+    "configs": set(),
+    "categories": set(),
+    "data": set(),
+    "layers": {"configs"},
+    "alignment": {"layers", "configs"},
+    "text": {"layers", "configs"},
+    "temporal": {"layers", "configs"},
+    "heads": {"layers", "configs"},
+    "blocks": {"alignment", "layers", "configs"},
+    "contracts": {"blocks", "alignment", "configs"},
+    "ila_vit": {"contracts", "blocks", "temporal", "heads", "text", "alignment", "layers", "configs"},
+    # `temporal` and `layers` only for resampling position embeddings; weights never build models.
+    "weights": {"temporal", "layers", "configs"},
+    "factory": {"ila_vit", "weights", "text", "configs", "categories"},
+    "timm_bridge": {"factory", "ila_vit"},
+    "info": {"factory", "weights", "ila_vit"},
+    "predict": {"factory", "ila_vit", "data"},
+    "convert": {"factory", "ila_vit", "weights", "text", "alignment", "configs", "categories"},
+    "cli": {"predict", "convert", "info", "factory", "weights", "data", PUBLIC},
+    "__main__": {"cli"},
+}
+HEAVY = ("av", "open_clip", "gdown", "transformers", "cv2", "decord", "torchcodec")
+
+
+def area(module: str) -> str:
+    """The file or folder of the package that a module belongs to."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else PUBLIC
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Modules of ours that a file imports, inside functions as well."""
+    name = module_name(path)
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == "ila_models")
+        elif isinstance(node, ast.ImportFrom):
+            source = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            if source.split(".")[0] != "ila_models":
+                continue
+            for alias in node.names:
+                whole = f"{source}.{alias.name}"
+                path_of_whole = ROOT / whole.replace(".", "/")
+                is_module = path_of_whole.with_suffix(".py").exists() or (path_of_whole / "__init__.py").exists()
+                yield whole if is_module else source
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def test_every_part_of_the_package_has_a_place() -> None:
+    assert {area(module_name(path)) for path in FILES} == {*ALLOWED, PUBLIC}
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if path.parent != PACKAGE or path.name != "__init__.py"], ids=module_name
+)
+def test_imports_run_one_way(path: Path) -> None:
+    here = area(module_name(path))
+    wrong = [module for module in imported(path) if area(module) not in {here, *ALLOWED[here]}]
+    assert wrong == []
+
+
+def test_the_table_itself_has_no_circles() -> None:
+    done: set[str] = {PUBLIC}
+    waiting = dict(ALLOWED)
+    while waiting:
+        ready = [name for name, below in waiting.items() if below <= done]
+        assert ready, f"imports go round among {', '.join(waiting)}"
+        done |= set(ready)
+        waiting = {name: below for name, below in waiting.items() if name not in done}
+
+
+def run(program: str, *, folder: Path) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_import_is_light_and_silent(tmp_path: Path) -> None:
+    program = f"""
+import json, logging, sys, warnings
+import timm
+warnings.simplefilter("error")
+import ila_models
+print(json.dumps({{
+    "heavy": [name for name in {HEAVY} if name in sys.modules],
+    "handlers": len(logging.root.handlers),
+    "version": ila_models.__version__,
+    "missing": [name for name in ila_models.__all__ if not hasattr(ila_models, name)],
+}}))
+"""
+    # timm is imported before warnings become errors: some versions of it and of torch bring warnings of their own.
+    found = json.loads(run(program, folder=tmp_path))
+    assert found.pop("version")
+    assert found == {"heavy": [], "handlers": 0, "missing": []}
+
+
+def test_models_are_built_and_run_without_optional_packages(tmp_path: Path) -> None:
+    program = f"""
+import sys
+for name in {HEAVY}:
+    sys.modules[name] = None
+import torch
+import ila_models
+with torch.device("meta"):
+    model = ila_models.create_model("ila_vit_b32", num_classes=3)
+    print(tuple(model(torch.empty(1, 8, 3, 224, 224)).shape))
+"""
+    assert run(program, folder=tmp_path) == "(1, 3)\n"
+
+
+def test_tests_do_not_read_a_developer_s_caches() -> None:
+    for folder in (huggingface_hub.constants.HF_HUB_CACHE, huggingface_hub.constants.HF_TOKEN_PATH, cache_folder()):
+        assert "ila_models_tests_" in str(folder)
