@@ -8,7 +8,20 @@ from torch import Tensor
 
 from .alignment import MIN_GRID
 from .blocks import BLOCKS
-from .configs import ILAConfig, InteractiveBlock
+from .configs import HEAD_WIDTH, ILAConfig, InteractiveBlock
+
+# Name, least value, and what it must be a multiple of: heads are 64 wide, the point predictor halves its channels three
+# times, and alignment takes two frames.
+_WHOLE_NUMBERS = (
+    ("width", HEAD_WIDTH, HEAD_WIDTH),
+    ("embed_dim", HEAD_WIDTH, HEAD_WIDTH),
+    ("depth", 1, 1),
+    ("patch_size", 1, 1),
+    ("num_frames", 2, 1),
+    ("alignment_width", 8, 8),
+    ("temporal_depth", 0, 1),
+    ("prompt_depth", 0, 1),
+)
 
 
 def check_config(config: ILAConfig) -> None:
@@ -17,6 +30,13 @@ def check_config(config: ILAConfig) -> None:
     Raises:
         ValueError: A number is out of its range.
     """
+    for name, least, multiple in _WHOLE_NUMBERS:
+        value = getattr(config, name)
+        if not isinstance(value, int) or value < least or value % multiple:
+            unit = f", a multiple of {multiple}" if multiple > 1 else ""
+            raise ValueError(f"{name}={value!r} is out of range: give a whole number of at least {least}{unit}")
+    if len(config.img_size) != 2 or not all(isinstance(side, int) for side in config.img_size):
+        raise ValueError(f"img_size={config.img_size!r} is not a size: give (height, width) in whole pixels")
     height, width = config.img_size
     patch = config.patch_size
     if height % patch or width % patch:
@@ -29,12 +49,6 @@ def check_config(config: ILAConfig) -> None:
             f"img_size={height}x{width} makes a grid of {height // patch}x{width // patch} tokens: the point predictor"
             f" pools twice by two, so give at least {MIN_GRID * patch} pixels on either side"
         )
-    if config.num_frames < 2:
-        raise ValueError(
-            f"num_frames={config.num_frames} is out of range: ILA aligns neighbouring frames, give at least 2"
-        )
-    if config.alignment_width < 8 or config.alignment_width % 8:
-        raise ValueError(f"alignment_width={config.alignment_width} must be a multiple of 8 (two groups of a quarter)")
     if config.interactive not in get_args(InteractiveBlock):
         raise ValueError(f"interactive={config.interactive!r} is not known: use one of {get_args(InteractiveBlock)}")
     if config.alignment not in BLOCKS:
@@ -67,6 +81,8 @@ def check_video(video: Tensor, img_size: tuple[int, int]) -> None:
     if video.shape[2] != 3:
         hint = "; its channels come before its frames: use video.permute(0, 2, 1, 3, 4)" if video.shape[1] == 3 else ""
         raise ValueError(f"video has shape {list(video.shape)}: expected {wanted}{hint}")
+    if len(video) == 0:
+        raise ValueError(f"video has shape {list(video.shape)}: the batch is empty, give at least one clip")
     if video.shape[1] < 2:
         raise ValueError(f"video has T = {video.shape[1]} frame: ILA aligns neighbouring frames, give at least 2")
     if tuple(video.shape[3:]) != (height, width):

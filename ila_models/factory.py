@@ -80,7 +80,7 @@ def create_model(
     architecture, record = _find(name, pretrained=pretrained)
     asked: dict[str, Any] = {
         "num_frames": num_frames,
-        "img_size": (img_size, img_size) if isinstance(img_size, int) else img_size and tuple(img_size),
+        "img_size": (img_size, img_size) if isinstance(img_size, int | float) else img_size and tuple(img_size),
         "alignment": alignment,
         "alignment_width": alignment_width,
         "interactive": interactive,

@@ -331,8 +331,14 @@ class ILAVisionTransformer(nn.Module):
         return self.head
 
     def _make_head(self, kind: HeadKind, num_classes: int) -> nn.Module:
-        if num_classes < 0 or (kind == "linear" and num_classes == 0):
-            raise ValueError(f"num_classes={num_classes} is out of range: give 1 or more, or 0 for video embeddings")
+        least = {"text": 0, "linear": 1, "none": 0}
+        if kind not in least:
+            raise ValueError(f"head={kind!r} is not known: use one of {', '.join(map(repr, least))}")
+        if not isinstance(num_classes, int) or num_classes < least[kind] or (kind == "none" and num_classes):
+            raise ValueError(
+                f"num_classes={num_classes!r} is out of range for head={kind!r}: give a whole number of at least 1, or"
+                f" 0 for video embeddings without a head"
+            )
         if kind == "text":
             return TextHead(
                 self.config.width,

@@ -15,6 +15,8 @@ os.environ["HF_HOME"] = str(_CACHES / "huggingface")
 os.environ["ILA_MODELS_HOME"] = str(_CACHES / "ila_models")
 for _override in ("HF_HUB_CACHE", "HF_XET_CACHE", "HF_ASSETS_CACHE", "HF_TOKEN", "HF_TOKEN_PATH", "HF_ENDPOINT"):
     os.environ.pop(_override, None)
+# One thread: most models here are tiny, and on a busy machine threads that wait for each other take 20 times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch  # noqa: E402
 from tiny import make_model  # noqa: E402

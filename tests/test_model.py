@@ -508,6 +508,7 @@ def test_classes_need_a_text_head(head: HeadKind, has: str) -> None:
             r"shape \[1, 3, 8, 64, 64\].*use video.permute\(0, 2, 1, 3, 4\)",
         ),
         (torch.zeros(1, 4, 1, 64, 64), ValueError, r"shape \[1, 4, 1, 64, 64\]: expected \[B, T, 3, 64, 64\]$"),
+        (torch.zeros(0, 4, 3, 64, 64), ValueError, "the batch is empty, give at least one clip"),
         (torch.zeros(1, 1, 3, 64, 64), ValueError, "T = 1 frame: ILA aligns neighbouring frames, give at least 2"),
         (
             torch.zeros(1, 4, 3, 64, 80),
@@ -534,9 +535,16 @@ def test_errors_of_the_input(
         ({"img_size": (10, 64)}, "the nearest that fits is 64x64"),
         ({"img_size": (48, 64)}, "a grid of 3x4 tokens: .* at least 64 pixels on either side"),
         ({"img_size": (0, 0)}, "at least 64 pixels"),
-        ({"num_frames": 1}, "num_frames=1 is out of range: .* give at least 2"),
-        ({"alignment_width": 20}, "alignment_width=20 must be a multiple of 8"),
-        ({"alignment_width": 0}, "alignment_width=0 must be a multiple of 8"),
+        ({"img_size": (64,)}, r"img_size=\(64,\) is not a size: give \(height, width\) in whole pixels"),
+        ({"img_size": (64.0, 64.0)}, r"img_size=\(64.0, 64.0\) is not a size"),
+        ({"num_frames": 1}, "num_frames=1 is out of range: give a whole number of at least 2"),
+        ({"num_frames": 8.0}, "num_frames=8.0 is out of range: give a whole number"),
+        ({"alignment_width": 20}, "alignment_width=20 is out of range: .* at least 8, a multiple of 8"),
+        ({"alignment_width": 0}, "alignment_width=0 is out of range"),
+        ({"width": 100}, "width=100 is out of range: .* a multiple of 64"),
+        ({"embed_dim": 100}, "embed_dim=100 is out of range: .* a multiple of 64"),
+        ({"depth": 0}, "depth=0 is out of range"),
+        ({"temporal_depth": -1}, "temporal_depth=-1 is out of range"),
         ({"interactive": "dense"}, "interactive='dense' is not known: use one of .*'separable', 'full'"),
         ({"alignment": "tokens"}, "alignment='tokens' is not known: use one of 'residual'"),
     ],
@@ -552,10 +560,15 @@ def test_errors_of_the_drop_path_rate(rate: float) -> None:
         ILAVisionTransformer(TINY, drop_path_rate=rate)
 
 
-@pytest.mark.parametrize(("head", "classes"), [("linear", 0), ("linear", -1), ("text", -1)])
+@pytest.mark.parametrize(("head", "classes"), [("linear", 0), ("linear", -1), ("text", -1), ("none", 5)])
 def test_errors_of_the_number_of_classes(head: HeadKind, classes: int) -> None:
     with pytest.raises(ValueError, match=f"num_classes={classes} is out of range"):
         ILAVisionTransformer(TINY, head=head, num_classes=classes)
+
+
+def test_an_unknown_head_is_refused() -> None:
+    with pytest.raises(ValueError, match="head='txt' is not known: use one of 'text', 'linear', 'none'"):
+        ILAVisionTransformer(TINY, head="txt", num_classes=5)  # type: ignore[arg-type]
 
 
 # State, copies, tools
