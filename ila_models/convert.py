@@ -11,6 +11,7 @@ import torch
 
 from .alignment import WINDOW_OFFSET
 from .categories import kinetics_400_names
+from .factory import check_sizes
 from .ila_vit import ILAVisionTransformer
 from .text import TextEncoder
 from .weights.checkpoint import Checkpoint, read_checkpoint
@@ -49,6 +50,9 @@ def convert_checkpoint(source: str | os.PathLike[str], destination: str | os.Pat
     checkpoint = read_checkpoint(path)
     if checkpoint.source is not None:
         raise CheckpointError(f"{path} is a converted file already (of {checkpoint.source['file']}): copy it as it is")
+    if checkpoint.head == "text" and not checkpoint.text_tensors:
+        raise CheckpointError(f"{path} holds no text tower, from which its classes' features would be computed")
+    check_sizes(checkpoint)
     with torch.device("meta"):
         model = ILAVisionTransformer(
             checkpoint.config,

@@ -12,6 +12,7 @@ from typing import Any
 
 from .categories import kinetics_400_names
 from .configs import ARCHITECTURES, AlignmentForm, ILAConfig, InteractiveBlock
+from .contracts import check_config
 from .ila_vit import ILAVisionTransformer
 from .text import TextEncoder, check_class_names
 from .weights.checkpoint import Checkpoint, read_checkpoint
@@ -96,6 +97,7 @@ def create_model(
         path = fetch_record(record)
     checkpoint = read_checkpoint(path) if path else None
     if checkpoint:
+        check_sizes(checkpoint)
         _check_architecture(checkpoint, architecture)
         model = _from_checkpoint(checkpoint, architecture, asked, num_classes, drop_path_rate)
         # The model holds copies. The tensors read may be mapped from the file, and would keep all of it in memory.
@@ -176,6 +178,20 @@ def _find(name: str, *, pretrained: bool) -> tuple[str, Record | None]:
     near = get_close_matches(name, [*ARCHITECTURES, *records()], n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}? All: " if near else "there are "
     raise ValueError(f"unknown model {name!r}: {hint}{', '.join(ARCHITECTURES)}")
+
+
+def check_sizes(checkpoint: Checkpoint) -> None:
+    """Refuses a checkpoint of whose sizes no model can be built.
+
+    Raises:
+        CheckpointError: A size is out of its range.
+    """
+    try:
+        check_config(checkpoint.config)
+    except ValueError as error:
+        raise CheckpointError(
+            f"{checkpoint.path}: {checkpoint.layout}, of which no model can be built: {error}"
+        ) from error
 
 
 def _check_architecture(checkpoint: Checkpoint, architecture: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 from collections.abc import Callable, Iterable
@@ -30,7 +31,6 @@ from checkpoint_files import (
     timm_clip,
     transformers_clip,
     write_plain,
-    write_safetensors,
     write_torchscript,
 )
 from released import read_model, released_state
@@ -38,7 +38,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ila_models import CheckpointError, create_model
-from ila_models.configs import ARCHITECTURES, ILAConfig
+from ila_models.configs import ILAConfig
 from ila_models.heads import CLIP_LOGIT_SCALE
 from ila_models.ila_vit import ILAVisionTransformer
 from ila_models.weights.checkpoint import Checkpoint, architecture_of, read_checkpoint
@@ -209,21 +209,25 @@ class Clip:
         self.encode = encode
 
 
+@functools.cache
 def openai() -> Clip:
     model = openai_clip()
     return Clip(model, model.encode_image)
 
 
+@functools.cache
 def open_clip() -> Clip:
     model = openai_clip(custom_text=True)
     return Clip(model, model.encode_image)
 
 
+@functools.cache
 def transformers() -> Clip:
     model = transformers_clip()
     return Clip(model, lambda images: model.visual_projection(model.vision_model(images).pooler_output))
 
 
+@functools.cache
 def timm() -> Clip:
     model = timm_clip()
     return Clip(model, model)
@@ -235,7 +239,6 @@ CONTAINERS = {
     "module": "PyTorch file",
     "half": "PyTorch file",
     "safetensors": "safetensors file",
-    "half-safetensors": "safetensors file",
 }
 
 
@@ -429,7 +432,6 @@ def test_a_gap_between_blocks(tmp_path: Path, states: dict[str, State]) -> None:
     assert f"\n  {BLOCK}.7.message_fc.weight\n" in str(caught.value)
 
 
-@pytest.mark.xfail(reason="a released file's text tower is looked at only when class names are set")
 def test_half_a_text_tower_is_in_the_same_error(tiny: str, tmp_path: Path, states: dict[str, State]) -> None:
     state = dict(states["k400_tiny"])
     del state["ln_final.weight"]
@@ -441,7 +443,6 @@ def test_half_a_text_tower_is_in_the_same_error(tiny: str, tmp_path: Path, state
         assert name in str(caught.value)
 
 
-@pytest.mark.xfail(reason="the dtype of a released file's tensors is not looked at")
 @pytest.mark.parametrize("dtype", [torch.int8, torch.bool])
 def test_weights_that_are_no_floats(tiny: str, tmp_path: Path, states: dict[str, State], dtype: torch.dtype) -> None:
     state = dict(states["ssv2_tiny"])
@@ -555,20 +556,3 @@ def test_header_of_ours_that_cannot_be_read(tmp_path: Path, header: str, reason:
     save_file({"cls_token": torch.zeros(1)}, path, metadata={"ila_models": header})
     with pytest.raises(CheckpointError, match=rf"{re.escape(str(path))}: .*{reason}"):
         read_checkpoint(path)
-
-
-# A real size, once
-
-
-def test_clip_in_half_precision_at_full_size(tmp_path: Path, clip_b32: Path) -> None:
-    state = half(torch.load(clip_b32))
-    path = tmp_path / "open_clip_model.safetensors"
-    write_safetensors(path, state)
-    model = create_model("ila_vit_b32", checkpoint_path=path)
-    assert model.config == ARCHITECTURES["ila_vit_b32"]
-    assert (model.has_text_head, model.num_classes, model.class_names) == (True, 0, None)
-    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
-    assert torch.equal(model.proj.weight, state["visual.proj"].float().T)
-    assert torch.equal(model.blocks[11].mlp.fc1.weight, state[f"{BLOCK}.11.mlp.c_fc.weight"].float())
-    assert model.pretrained_cfg["source"] == str(path)
-    path.unlink()

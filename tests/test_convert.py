@@ -224,7 +224,6 @@ def test_a_write_that_fails_leaves_everything_as_it_was(
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == ({destination: old} if old else {})
 
 
-@pytest.mark.xfail(reason="safetensors has an error of its own, which is no OSError")
 def test_a_file_that_grows_too_large(tmp_path: Path, sources: dict[str, Path]) -> None:
     destination = tmp_path / "out.safetensors"
     destination.write_bytes(b"what stood here before")

@@ -37,7 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "ila_vit": {"contracts", "blocks", "temporal", "heads", "text", "alignment", "layers", "configs"},
     # `temporal` and `layers` only for resampling position embeddings; weights never build models.
     "weights": {"temporal", "layers", "configs"},
-    "factory": {"ila_vit", "weights", "text", "configs", "categories"},
+    "factory": {"ila_vit", "weights", "text", "contracts", "configs", "categories"},
     "timm_bridge": {"factory", "ila_vit"},
     "info": {"factory", "weights", "ila_vit"},
     "predict": {"factory", "ila_vit", "data"},

@@ -83,6 +83,8 @@ def run(options: argparse.Namespace) -> int:
         text_encoder=None if options.text_tower is None else load_text_encoder(options.text_tower),
         num_frames=options.num_frames,
     ).to(choose_device(options.device))
+    if model.num_classes == 0:
+        raise ValueError(f"{options.model} has no classes of its own with these weights: give some with --classes")
     failures = []
     for source in sources:
         clips, crops = options.views

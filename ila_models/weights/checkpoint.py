@@ -37,6 +37,8 @@ class Checkpoint:
         names: Our name -> the file's name of every tensor that such a file must hold, present or not. Empty where that
             is whatever the model has, under the same names.
         unexpected: Names in the file that have no place in the model.
+        missing: Names that a part of the file beside the model, its text tower, lacks.
+        misshapen: Lines about tensors of such a part whose shapes do not fit.
         text_tensors: CLIP's text tower under OpenAI's names; empty without one.
         class_names: Names of the classes where the file says them.
         preprocessing: Input contract where the file says it.
@@ -52,6 +54,8 @@ class Checkpoint:
     tensors: dict[str, Tensor]
     names: dict[str, str]
     unexpected: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    misshapen: tuple[str, ...] = ()
     text_tensors: dict[str, Tensor] = field(default_factory=dict)
     class_names: tuple[str, ...] | None = None
     preprocessing: dict[str, Any] | None = None

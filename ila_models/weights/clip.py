@@ -170,6 +170,42 @@ def clip_shape(clip: OpenAIClip) -> ClipShape:
     )
 
 
+def text_tower_problems(tensors: Mapping[str, torch.Tensor], embed_dim: int) -> tuple[list[str], list[str]]:
+    """Look a text tower under OpenAI's names over, in a file that holds more than CLIP.
+
+    Args:
+        tensors: The file's tensors.
+        embed_dim: E, which the text tower shares with the rest of the file.
+
+    Returns:
+        Names that are missing, and lines that say which tensors are misshapen and how they should be; both empty for a
+        complete tower and for none at all.
+    """
+    missing = [name for name in _missing(TABLES["openai"], tensors) if not name.startswith("visual.")]
+    text = {name: tensor for name, tensor in tensors.items() if is_text_tower(name)}
+    embedding = text.get("token_embedding.weight")
+    if embedding is None or embedding.ndim != 2:
+        return missing, []
+    width = embedding.shape[1]
+    positions = text["positional_embedding"].shape[:1] if "positional_embedding" in text else ()
+    wanted = {
+        "token_embedding.weight": list(embedding.shape),
+        "positional_embedding": [*positions, width],
+        "text_projection": [width, embed_dim],
+    }
+    return missing, [
+        f"{name} is {list(tensor.shape)}, expected {expected}"
+        for name, tensor in text.items()
+        if list(tensor.shape) != (expected := wanted.get(name) or _layer_shape(name, width))
+    ]
+
+
+def is_text_tower(name: str) -> bool:
+    """Whether OpenAI's text tower has a tensor of this name."""
+    rule = TABLES["openai"].get(_split(name)[0])
+    return rule is not None and not rule.target.startswith("visual.") and rule.target not in _OPTIONAL
+
+
 def _relative_of_clip(tensors: Mapping[str, torch.Tensor]) -> str | None:
     """Name the kind of model that is often taken for a CLIP ViT, if it is one."""
 

@@ -9,11 +9,18 @@ import tempfile
 from pathlib import Path
 
 from huggingface_hub import constants as hub_constants
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from huggingface_hub import hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 
 from .errors import CheckpointError
-from .files import file_sha256
+from .files import file_sha256, read_tensor_file
 from .manifest import DriveSource, HubSource, Record
 
 _logger = logging.getLogger(__name__)
@@ -25,6 +32,10 @@ timm's CLIP repositories hold both towers in the first and the image tower alone
 """
 
 _CHECKPOINT_SUFFIXES = {".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar", ".zip", ".pkl"}
+
+# What the Hub's client raises where no answer comes, a refusing proxy for instance: the base class of its HTTP library,
+# which is httpx or httpx2 by its version.
+_TransportError: type[Exception] = HfHubHTTPError.__bases__[0]
 
 _HUB_ID = re.compile(r"^(?:hf-hub:)?(?P<repo_id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?$")
 
@@ -82,11 +93,18 @@ def _fetch(source: HubSource | DriveSource) -> Path:
 
 
 def _fetch_from_repository(repo_id: str, revision: str | None) -> Path:
-    for filename in HUB_FILES:
-        try:
-            return _fetch_hub_file(repo_id, filename, revision)
-        except FileNotFoundError:
-            continue
+    try:
+        for filename in HUB_FILES:
+            try:
+                return _fetch_hub_file(repo_id, filename, revision)
+            except FileNotFoundError:
+                continue
+    except CheckpointError:
+        # Not reached: a cache that holds another of the names will do. Asking for each would mean waiting for each.
+        for filename in HUB_FILES:
+            if isinstance(cached := try_to_load_from_cache(repo_id, filename, revision=revision), str):
+                return Path(cached)
+        raise
     raise CheckpointError(f"the Hub repository {repo_id} holds none of {', '.join(HUB_FILES)}")
 
 
@@ -106,7 +124,14 @@ def _fetch_hub_file(repo_id: str, filename: str, revision: str | None) -> Path:
         ) from error
     except EntryNotFoundError as error:
         raise FileNotFoundError(f"no file {filename} in {repo_id}") from error
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
+    except RevisionNotFoundError as error:
+        raise CheckpointError(f"the Hub repository {repo_id} has no revision {revision!r}") from error
+    except RepositoryNotFoundError as error:
+        raise CheckpointError(
+            f"the Hub has no repository {repo_id}, or it is private or gated: then log in with `hf auth login`, or set"
+            f" HF_TOKEN"
+        ) from error
+    except (_TransportError, HFValidationError, OSError) as error:
         raise CheckpointError(f"the Hub did not give {repo_id}/{filename}: {_first_line(error)}") from error
 
 
@@ -129,6 +154,8 @@ def _fetch_drive_file(file_id: str) -> Path:
             written = gdown.download(id=file_id, output=str(Path(scratch) / "file"), quiet=not _logger.isEnabledFor(20))
         except (FileURLRetrievalError, RequestException, OSError) as error:
             raise CheckpointError(f"Google Drive did not give file {file_id}: {_first_line(error)}") from error
+        # Drive answers with web pages when its quota is spent: what cannot be read is not kept.
+        read_tensor_file(written)
         os.replace(written, kept)
     _logger.info("%s: sha256 %s", kept, file_sha256(kept))
     return kept

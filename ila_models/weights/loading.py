@@ -27,7 +27,7 @@ def load_into(model: nn.Module, checkpoint: Checkpoint, config: ILAConfig, *, ke
         keep_head: Load the checkpoint's head; False leaves the model's own, which is new.
 
     Raises:
-        CheckpointError: Tensors are missing, unexpected or misshapen. All are listed, and the model is as it was.
+        CheckpointError: Tensors are missing, unexpected, misshapen or no floats. All are listed.
     """
     state = model.state_dict()
     fitted = fit(state, checkpoint, config, keep_head=keep_head)
@@ -51,8 +51,9 @@ def fit(
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("head.")}
     if "pos_embed" in tensors:
         tensors["pos_embed"] = _resample_pixels(tensors["pos_embed"], checkpoint.config, config)
-    if "temporal.pos_embed" in tensors and tensors["temporal.pos_embed"].ndim == 3:
-        tensors["temporal.pos_embed"] = resample_frames(tensors["temporal.pos_embed"], config.num_frames)
+    frames = tensors.get("temporal.pos_embed")
+    if frames is not None and frames.ndim == 3 and frames.shape[1] == checkpoint.config.num_frames:
+        tensors["temporal.pos_embed"] = resample_frames(frames, config.num_frames)
 
     unexpected = sorted(set(tensors) - set(state))
     misshapen = [
@@ -60,10 +61,18 @@ def fit(
         for name, tensor in sorted(tensors.items())
         if name in state and tensor.shape != state[name].shape
     ]
+    mistyped = [
+        f"{_name(checkpoint, name)} is {tensor.dtype}, expected {state[name].dtype}"
+        for name, tensor in sorted(tensors.items())
+        if name in state and tensor.is_floating_point() != state[name].is_floating_point()
+    ]
     problems = [
-        *_listed("missing", [_name(checkpoint, name) for name in sorted(wanted - set(tensors))]),
+        *_listed(
+            "missing", [*(_name(checkpoint, name) for name in sorted(wanted - set(tensors))), *checkpoint.missing]
+        ),
         *_listed("unexpected", [*checkpoint.unexpected, *(_name(checkpoint, name) for name in unexpected)]),
-        *_listed("misshapen", misshapen),
+        *_listed("misshapen", [*misshapen, *checkpoint.misshapen]),
+        *_listed("of another kind of number", mistyped),
     ]
     if problems:
         raise CheckpointError(f"{checkpoint.path}: {checkpoint.layout}, but it does not fit:\n" + "\n".join(problems))

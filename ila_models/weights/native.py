@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from ..configs import ILAConfig
@@ -32,6 +33,8 @@ def write_native(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
         OSError: The file cannot be written; what stood there is untouched.
     """
     destination = Path(path)
+    if destination.is_dir():
+        raise IsADirectoryError(f"{destination} is a directory: name the file to write")
     header = {
         "format_version": FORMAT_VERSION,
         "kind": checkpoint.kind,
@@ -54,7 +57,10 @@ def write_native(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
         unfinished = Path(scratch) / destination.name
         unfinished.touch()
         permissions = unfinished.stat().st_mode  # as the user's umask wants them; safetensors makes its files private
-        save_file(tensors, unfinished, metadata={METADATA_KEY: json.dumps(header, sort_keys=True)})
+        try:
+            save_file(tensors, unfinished, metadata={METADATA_KEY: json.dumps(header, sort_keys=True)})
+        except SafetensorError as error:
+            raise OSError(f"{destination} cannot be written: {error}") from error
         unfinished.chmod(permissions)
         os.replace(unfinished, destination)
 
@@ -67,33 +73,45 @@ def read_native(file: TensorFile) -> Checkpoint:
     """
     header = _parse_header(file)
     try:
-        numbers = dict(header["config"])
-        numbers["img_size"] = tuple(numbers["img_size"])
-        config = ILAConfig(**numbers)
-        names = header["class_names"]
+        config = ILAConfig(**{**header["config"], "img_size": tuple(header["config"]["img_size"])})
         text = {name[len(_TEXT_PREFIX) :]: t for name, t in file.tensors.items() if name.startswith(_TEXT_PREFIX)}
-        tensors = {name: t for name, t in file.tensors.items() if not name.startswith(_TEXT_PREFIX)}
-        clip_names = clip_image_names(config.depth).values()
-        return Checkpoint(
+        checkpoint = Checkpoint(
             path=file.path,
             layout=f"an ila_models file ({header['kind']}, {header['architecture'] or 'unnamed architecture'})",
             kind=header["kind"],
             config=config,
             head=header["head"],
             num_classes=header["num_classes"],
-            tensors=tensors,
-            names={name: name for name in clip_names} if header["kind"] == "clip" else {},
+            tensors={name: t for name, t in file.tensors.items() if not name.startswith(_TEXT_PREFIX)},
+            names={name: name for name in clip_image_names(config.depth).values()} if header["kind"] == "clip" else {},
             text_tensors=text,
-            class_names=None if names is None else tuple(names),
+            class_names=None if header["class_names"] is None else tuple(header["class_names"]),
             preprocessing=header["preprocessing"],
             source=header["source"],
         )
+        _check_types(checkpoint)
     except (KeyError, TypeError, ValueError) as error:
-        known = ", ".join(field.name for field in fields(ILAConfig))
         raise CheckpointError(
-            f"{file.path}: its ila_models header does not describe a model ({error!r}); config holds {known}; convert"
-            f" the source again with: ila-models convert SRC DST"
+            f"{file.path}: its ila_models header does not describe a model ({error!r}): convert the source again with"
+            f" ila-models convert SRC DST"
         ) from error
+    return checkpoint
+
+
+def _check_types(checkpoint: Checkpoint) -> None:
+    """Refuses a header whose entries are of another type than we write."""
+    names = checkpoint.class_names
+    facts = {
+        "kind": checkpoint.kind in ("ila", "clip"),
+        "head": checkpoint.head in ("text", "linear", "none"),
+        "num_classes": type(checkpoint.num_classes) is int and checkpoint.num_classes >= 0,
+        "class_names": names is None
+        or (len(names) == checkpoint.num_classes and all(isinstance(name, str) for name in names)),
+        "preprocessing": checkpoint.preprocessing is None or isinstance(checkpoint.preprocessing, dict),
+        "source": checkpoint.source is None or isinstance(checkpoint.source, dict),
+    }
+    if wrong := [name for name, is_right in facts.items() if not is_right]:
+        raise ValueError(f"not what belongs there: {', '.join(wrong)}")
 
 
 def _parse_header(file: TensorFile) -> dict[str, Any]:

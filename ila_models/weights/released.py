@@ -64,7 +64,8 @@ def read_released(file: TensorFile) -> Checkpoint:
         head=head,
         prompt_depth=config.prompt_depth,
     )
-    text_names = _text_names(tensors) if head == "text" else set()
+    text_names = {name for name in tensors if head == "text" and clip.is_text_tower(name)}
+    missing, misshapen = clip.text_tower_problems(tensors, config.embed_dim) if text_names else ([], [])
     data = "Kinetics-400" if head == "text" else "Something-Something v2"
     return Checkpoint(
         path=file.path,
@@ -76,6 +77,8 @@ def read_released(file: TensorFile) -> Checkpoint:
         tensors=rename(tensors, names),
         names={ours: theirs for theirs, ours in names.items()},
         unexpected=tuple(name for name in tensors if name not in names and name not in text_names),
+        missing=tuple(missing),
+        misshapen=tuple(misshapen),
         text_tensors={name: tensors[name] for name in tensors if name in text_names},
     )
 
@@ -149,8 +152,3 @@ def _count(tensors: Mapping[str, Tensor], before_index: str) -> int:
     """Layers under a prefix. A gap in their numbers shows as missing and unexpected tensors later on."""
     indices = {name[len(before_index) :].split(".")[0] for name in tensors if name.startswith(before_index)}
     return len(indices)
-
-
-def _text_names(tensors: Mapping[str, Tensor]) -> set[str]:
-    stem = {"token_embedding.weight", "positional_embedding", "ln_final.weight", "ln_final.bias", "text_projection"}
-    return {name for name in tensors if name in stem or name.startswith("transformer.resblocks.")}
