@@ -19,6 +19,9 @@ AlignmentForm = Literal["residual"]
 InteractiveBlock = Literal["separable", "full"]
 """First stage of the interactive block: depthwise-separable (Kinetics-400) or a full 3x3 (Something-Something v2)."""
 
+HeadKind = Literal["text", "linear", "none"]
+"""What makes classes of a video vector: class-name features, a linear layer, or nothing (video embeddings)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ILAConfig:

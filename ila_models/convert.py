@@ -14,13 +14,14 @@ from .categories import kinetics_400_names
 from .factory import check_sizes
 from .ila_vit import ILAVisionTransformer
 from .text import TextEncoder
-from .weights.checkpoint import Checkpoint, read_checkpoint
+from .weights.checkpoint import Checkpoint
 from .weights.download import resolve_checkpoint
 from .weights.errors import CheckpointError
 from .weights.files import file_sha256
 from .weights.loading import fit
 from .weights.manifest import preprocessing
 from .weights.native import write_native
+from .weights.recognise import read_checkpoint
 
 _logger = logging.getLogger(__name__)
 

@@ -15,11 +15,12 @@ from .configs import ARCHITECTURES, AlignmentForm, ILAConfig, InteractiveBlock
 from .contracts import check_config
 from .ila_vit import ILAVisionTransformer
 from .text import TextEncoder, check_class_names
-from .weights.checkpoint import Checkpoint, read_checkpoint
+from .weights.checkpoint import Checkpoint
 from .weights.download import fetch_record, resolve_checkpoint
 from .weights.errors import CheckpointError
 from .weights.loading import load_into
 from .weights.manifest import Record, default_record, preprocessing, records
+from .weights.recognise import read_checkpoint
 
 _logger = logging.getLogger(__name__)
 

@@ -16,14 +16,12 @@ from torch import Tensor, nn
 
 from .alignment import WINDOW_OFFSET, AlignmentMaps
 from .blocks import BLOCKS, ResidualBlock
-from .configs import ILAConfig
+from .configs import HeadKind, ILAConfig
 from .contracts import check_config, check_video
 from .heads import LinearHead, TextHead
 from .layers import LayerNorm, PatchEmbed, init_linear_
 from .temporal import TemporalHead
 from .text import TextEncoder, check_class_names
-
-HeadKind = Literal["text", "linear", "none"]
 
 
 class _Run(NamedTuple):
@@ -46,7 +44,9 @@ class ILAVisionTransformer(nn.Module):
         head_hidden_size: Channels E of the video embedding (``forward_head(..., pre_logits=True)``).
         num_frames: Frames that the temporal position embedding is made for.
         grid_size: Patch tokens along the height and the width.
-        pretrained_cfg: What the weights were trained with: pixels, frames, mean, std, interpolation, sampling.
+        pretrained_cfg: What the weights expect: pixels, frames, mean, std, interpolation, sampling; and the views
+            (clips, crops) by which their accuracy is told.
+        text_tensors: CLIP's text tower that came with the weights, under OpenAI's names; empty without one.
         alignment_loss: Summed similarity loss of the last training forward, a scalar with a graph; None before.
     """
 

@@ -10,8 +10,9 @@ from parity.synth import synth_tensor
 from torch import Tensor, nn
 
 from ila_models.ila_vit import ILAVisionTransformer
-from ila_models.weights.checkpoint import Checkpoint, read_checkpoint
+from ila_models.weights.checkpoint import Checkpoint
 from ila_models.weights.loading import load_into
+from ila_models.weights.recognise import read_checkpoint
 
 PARITY = Path(__file__).parent / "parity"
 LAYOUTS = ("k400_tiny", "ssv2_tiny", "k400_tiny224", "ssv2_tiny224", "k400_b32_8", "ssv2_b16_8")

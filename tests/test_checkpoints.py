@@ -41,9 +41,10 @@ from ila_models import CheckpointError, create_model
 from ila_models.configs import ILAConfig
 from ila_models.heads import CLIP_LOGIT_SCALE
 from ila_models.ila_vit import ILAVisionTransformer
-from ila_models.weights.checkpoint import Checkpoint, architecture_of, read_checkpoint
+from ila_models.weights.checkpoint import Checkpoint, architecture_of
 from ila_models.weights.loading import load_into
 from ila_models.weights.names import released_names
+from ila_models.weights.recognise import read_checkpoint
 
 BLOCK = "visual.transformer.resblocks"
 CONFIGS = {"k400_tiny": RELEASED_CONFIG, "ssv2_tiny": replace(RELEASED_CONFIG, interactive="full")}

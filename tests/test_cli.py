@@ -29,7 +29,7 @@ from released import released_state
 from ila_models import __version__, create_model, info, list_pretrained, predict_video
 from ila_models.cli.main import main
 from ila_models.predict import predict_probabilities
-from ila_models.weights.checkpoint import read_checkpoint
+from ila_models.weights.recognise import read_checkpoint
 
 NAMES = ["surfing", "tai chi", "arm wrestling"]
 CLASSES = ",".join(NAMES)

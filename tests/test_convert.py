@@ -28,8 +28,9 @@ from torchvision.models.video import Swin3D_T_Weights
 
 from ila_models import CheckpointError, convert_checkpoint, create_model, load_text_encoder
 from ila_models.text import TextEncoder
-from ila_models.weights.checkpoint import Checkpoint, read_checkpoint
+from ila_models.weights.checkpoint import Checkpoint
 from ila_models.weights.manifest import preprocessing
+from ila_models.weights.recognise import read_checkpoint
 
 KINETICS = tuple(Swin3D_T_Weights.KINETICS400_V1.meta["categories"])
 NAMES = ("surfing", "tai chi")

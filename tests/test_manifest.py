@@ -83,6 +83,7 @@ def test_preprocessing():
     assert released["mean"] == [0.485, 0.456, 0.406]
     assert released["std"] == [0.229, 0.224, 0.225]
     assert (released["interpolation"], released["antialias"]) == ("bilinear", False)
+    assert released["views"] == [4, 3]
     assert [math.floor(released["resize_ratio"] * pixels) for pixels in (224, 336)] == [256, 384]
     assert clip["mean"] == [0.48145466, 0.4578275, 0.40821073]
     assert clip["std"] == [0.26862954, 0.26130258, 0.27577711]

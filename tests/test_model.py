@@ -16,7 +16,8 @@ import torch
 from tiny import TINY, make_clips, make_model
 from torch import Tensor, nn
 
-from ila_models.ila_vit import HeadKind, ILAVisionTransformer
+from ila_models.configs import HeadKind
+from ila_models.ila_vit import ILAVisionTransformer
 from ila_models.text import TextEncoder
 
 STATE_DICT_NAMES = Path(__file__).parent / "state_dict_names.txt"

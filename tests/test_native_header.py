@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from ila_models import CheckpointError, convert_checkpoint
-from ila_models.weights.checkpoint import read_checkpoint
+from ila_models.weights.recognise import read_checkpoint
 
 
 @pytest.fixture(scope="module")

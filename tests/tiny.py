@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ila_models.configs import ILAConfig
-from ila_models.ila_vit import HeadKind, ILAVisionTransformer
+from ila_models.configs import HeadKind, ILAConfig
+from ila_models.ila_vit import ILAVisionTransformer
 
 TINY = ILAConfig(
     width=64, depth=2, patch_size=16, embed_dim=64, img_size=(64, 64), num_frames=4, alignment_width=16, prompt_depth=1

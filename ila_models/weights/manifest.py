@@ -66,7 +66,7 @@ class Record:
         default: Whether it is what ``pretrained=True`` takes for the architecture without a tag.
         description: One sentence.
         arguments: ``num_frames``, ``img_size``, ``interactive``, ``head``, ``num_classes``.
-        preprocessing: Mean, std, interpolation, antialias, resize_ratio, sampling.
+        preprocessing: Mean, std, interpolation, antialias, resize_ratio, sampling, views (clips, crops).
         sources: Where it can be had, best first.
         evaluation: Data and views of the metrics, None where there are none.
         reported: Accuracy as somebody claims it, in percent, with ``by``; None where nobody does.
