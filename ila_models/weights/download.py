@@ -116,7 +116,7 @@ def _fetch_hub_file(repo_id: str, filename: str, revision: str | None) -> Path:
         CheckpointError: The Hub cannot be reached or refuses, and the cache has nothing.
     """
     try:
-        return Path(hf_hub_download(repo_id, filename, revision=revision))
+        return Path(_download(repo_id, filename, revision))
     except LocalEntryNotFoundError as error:
         raise CheckpointError(
             f"{hub_constants.ENDPOINT} cannot be reached or HF_HUB_OFFLINE is set, and {repo_id}/{filename} is not in"
@@ -133,6 +133,17 @@ def _fetch_hub_file(repo_id: str, filename: str, revision: str | None) -> Path:
         ) from error
     except (_TransportError, HFValidationError, OSError) as error:
         raise CheckpointError(f"the Hub did not give {repo_id}/{filename}: {_first_line(error)}") from error
+
+
+def _download(repo_id: str, filename: str, revision: str | None) -> str:
+    try:
+        return hf_hub_download(repo_id, filename, revision=revision)
+    except _TransportError as error:
+        if isinstance(error, HfHubHTTPError):
+            raise  # an answer
+        # The connection broke off. The client goes on where it stopped, but its earlier versions only when asked again.
+        _logger.info("%s/%s: %s; asking once more", repo_id, filename, _first_line(error))
+        return hf_hub_download(repo_id, filename, revision=revision)
 
 
 def _fetch_drive_file(file_id: str) -> Path:
