@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import get_args
 
+import torch
 from torch import Tensor
 
 from .alignment import MIN_GRID
@@ -55,15 +56,16 @@ def check_config(config: ILAConfig) -> None:
         raise ValueError(f"alignment={config.alignment!r} is not known: use one of {', '.join(map(repr, BLOCKS))}")
 
 
-def check_video(video: Tensor, img_size: tuple[int, int]) -> None:
+def check_video(video: Tensor, img_size: tuple[int, int], dtype: torch.dtype) -> None:
     """Refuses what is not a batch of clips [B, T, 3, H, W] of the model's pixels.
 
     Args:
         video: What the caller gave.
         img_size: Pixels that the model was built for, (height, width).
+        dtype: Of the model's weights; a clip may have another one under autocast only.
 
     Raises:
-        TypeError: It is not a float tensor.
+        TypeError: It is not a tensor of that kind.
         ValueError: It has another shape.
     """
     height, width = img_size
@@ -74,6 +76,11 @@ def check_video(video: Tensor, img_size: tuple[int, int]) -> None:
         raise TypeError(
             f"video has dtype {video.dtype}: expected normalised floats; ila_models.create_transform(model) makes"
             f" them from uint8 frames"
+        )
+    if video.dtype != dtype and not torch.is_autocast_enabled(video.device.type):
+        raise TypeError(
+            f"video has dtype {video.dtype} and the model {dtype}: use video.to({dtype}), or move the model with"
+            f" model.to({video.dtype}), or run it under torch.autocast"
         )
     if video.ndim != 5:
         hint = "; add the batch dimension with video[None]" if video.ndim == 4 else ""

@@ -105,7 +105,7 @@ def create_model(
         checkpoint = replace(checkpoint, tensors={}, text_tensors={})
     else:
         model = _from_scratch(architecture, record, asked, num_classes, drop_path_rate)
-    _set_names(model, checkpoint, class_names, text_encoder)
+    _set_names(model, checkpoint, num_classes, class_names, text_encoder)
     model.pretrained_cfg = _pretrained_cfg(model, architecture, record, checkpoint)
     return model.eval()
 
@@ -266,6 +266,7 @@ def _from_checkpoint(
 def _set_names(
     model: ILAVisionTransformer,
     checkpoint: Checkpoint | None,
+    num_classes: int | None,
     class_names: Sequence[str] | None,
     text_encoder: TextEncoder | None,
 ) -> None:
@@ -273,6 +274,8 @@ def _set_names(
         model.set_classes(class_names, text_encoder)
     elif class_names is not None:
         names = check_class_names(class_names)
+        if num_classes and len(names) != num_classes:
+            raise ValueError(f"class_names has {len(names)} names and num_classes={num_classes}: leave one out")
         if len(names) != model.num_classes:
             head = "a linear head, which cannot take new class names" if model.num_classes else "no head"
             raise ValueError(
@@ -281,7 +284,11 @@ def _set_names(
             )
         model.class_names = names
     elif checkpoint is not None and checkpoint.head == "text" and model.has_text_head and model.num_classes == 0:
-        _logger.info("%s: computing the features of the 400 Kinetics classes", checkpoint.path)
+        _logger.info(
+            "%s: computing the features of the 400 Kinetics classes, which takes a while; ila-models convert does it"
+            " once and for all",
+            checkpoint.path,
+        )
         model.set_classes(kinetics_400_names(), text_encoder)
 
 

@@ -205,7 +205,8 @@ class ILAVisionTransformer(nn.Module):
         if text_encoder is None:
             if not self.text_tensors:
                 raise RuntimeError(
-                    "class names need CLIP's text tower, and this model's weights came without one: pass"
+                    "class names need CLIP's text tower, and this model came without one: load weights that bring one"
+                    " (pretrained=True or checkpoint_path=FILE with CLIP's both towers), or pass"
                     " text_encoder=ila_models.load_text_encoder(FILE), on the command line --text-tower FILE, with a"
                     " CLIP checkpoint that has both towers"
                 )
@@ -305,7 +306,7 @@ class ILAVisionTransformer(nn.Module):
 
     def _embed(self, video: Tensor) -> Tensor:
         """Frames [B, T, 3, H, W] to tokens [B, T, L, D]: patches, class token, positions, first norm."""
-        check_video(video, self.config.img_size)
+        check_video(video, self.config.img_size, self.pos_embed.dtype)
         patches = self.patch_embed(video.flatten(0, 1))
         x = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches], dim=1)
         return self.norm_pre(x + self.pos_embed).unflatten(0, video.shape[:2])

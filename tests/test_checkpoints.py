@@ -265,8 +265,9 @@ def test_clip(tmp_path: Path, layout: str, writer: str) -> None:
     WRITERS[writer](path, clip.model.state_dict())
     checkpoint = read_checkpoint(path)
     towers = "image tower only" if layout == "timm" else "both towers"
+    whose = {"OpenAI": "OpenAI and open_clip"}.get(layout, layout)
     assert checkpoint.layout == (
-        f"CLIP in the layout of {layout} ({CONTAINERS[writer]}, width {WIDTH}, patches of {PATCH}, {PIXELS} pixels,"
+        f"CLIP in the layout of {whose} ({CONTAINERS[writer]}, width {WIDTH}, patches of {PATCH}, {PIXELS} pixels,"
         f" {towers})"
     )
     assert (checkpoint.kind, checkpoint.head, checkpoint.num_classes) == ("clip", "none", 0)
@@ -283,7 +284,9 @@ def test_clip(tmp_path: Path, layout: str, writer: str) -> None:
 def test_clip_torchscript(tmp_path: Path) -> None:
     path = tmp_path / "ViT-B-16.pt"
     write_torchscript(path, openai_clip())
-    assert read_checkpoint(path).layout.startswith("CLIP in the layout of OpenAI (TorchScript archive, width 128,")
+    assert read_checkpoint(path).layout.startswith(
+        "CLIP in the layout of OpenAI and open_clip (TorchScript archive, width 128,"
+    )
     assert_clip(path, openai(), is_half=True)
 
 

@@ -126,7 +126,7 @@ def test_bad_files_among_good_ones(program: Program, form: str) -> None:
     assert program.predict(*videos, *(["--json"] if form == "json" else [])) == 1
     *_, first, second, last = program.err.splitlines()
     assert first.startswith("failed: gone.mp4: ")
-    assert second.startswith("failed: broken.mp4: ")
+    assert second.startswith("failed: broken.mp4 is not a video that can be read")
     assert last == "2 of 4 videos failed"
     if form == "table":
         assert [line for line in program.out.splitlines() if not line.startswith(" ")] == ["a.mp4", "folder/c.webm"]
@@ -431,7 +431,9 @@ def test_console_script_at_full_size(clip_b32: Path, files: Path) -> None:
     assert title == "a.mp4"
     assert {re.fullmatch(r" +\d+\.\d%  (.*)", line)[1] for line in lines} == set(NAMES)  # type: ignore[index]
     recognised, *failures = finished.stderr.splitlines()
-    assert recognised.startswith(f"{clip_b32}: recognised as CLIP in the layout of OpenAI (PyTorch file, width 768,")
+    assert recognised.startswith(
+        f"{clip_b32}: recognised as CLIP in the layout of OpenAI and open_clip (PyTorch file, width 768,"
+    )
     assert failures[0].startswith("failed: gone.mp4: ")
     assert failures[1:] == ["1 of 2 videos failed"]  # and nobody's warnings
 

@@ -472,7 +472,7 @@ def test_text_head_without_classes_says_what_to_do() -> None:
 
 
 def test_set_classes_needs_a_text_tower(model: ILAVisionTransformer) -> None:
-    with pytest.raises(RuntimeError, match="came without one: pass text_encoder="):
+    with pytest.raises(RuntimeError, match=r"came without one: load weights .*pass text_encoder="):
         model.set_classes(["a"])
 
 
@@ -509,6 +509,11 @@ def test_classes_need_a_text_head(head: HeadKind, has: str) -> None:
             r"shape \[1, 3, 8, 64, 64\].*use video.permute\(0, 2, 1, 3, 4\)",
         ),
         (torch.zeros(1, 4, 1, 64, 64), ValueError, r"shape \[1, 4, 1, 64, 64\]: expected \[B, T, 3, 64, 64\]$"),
+        (
+            torch.zeros(1, 4, 3, 64, 64, dtype=torch.float16),
+            TypeError,
+            r"dtype torch.float16 and the model torch.float32: use video.to\(torch.float32\)",
+        ),
         (torch.zeros(0, 4, 3, 64, 64), ValueError, "the batch is empty, give at least one clip"),
         (torch.zeros(1, 1, 3, 64, 64), ValueError, "T = 1 frame: ILA aligns neighbouring frames, give at least 2"),
         (

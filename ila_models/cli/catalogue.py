@@ -68,6 +68,6 @@ def describe(info: ModelInfo) -> str:
         top = f"top-1 {record.reported['top1']:.1f}, top-5 {record.reported['top5']:.1f}"
         facts.append(("accuracy", f"{top} on {record.evaluation['dataset']}, {views}"))
         facts.append(("", "reported by the paper, not measured here"))
-    facts.append(("licence", record.license or "none stated with the weights"))
+    facts.append(("licence", record.license or "none stated by the authors"))
     facts += [("from", source.url) for source in record.sources]
     return "\n".join([info.name, *(f"  {title:16} {fact}" for title, fact in facts)])

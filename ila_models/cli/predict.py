@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from typing import Any
 
 from ..factory import create_model, load_text_encoder
 from ..predict import Prediction, predict_video
+
+_logger = logging.getLogger(__name__)
 
 VIDEO_SUFFIXES = {".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"}
 """Files that are taken out of a directory; a file that is named itself is always tried."""
@@ -37,7 +40,7 @@ def add_to(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "videos", nargs="+", metavar="VIDEO", help="video file, http(s) URL, or directory of video files"
+        "videos", nargs="+", metavar="VIDEO", help="video file, http(s) URL, or directory (subfolders included)"
     )
     parser.add_argument(
         "--model", required=True, metavar="NAME", help="architecture, or architecture.tag (see: ila-models list)"
@@ -85,13 +88,15 @@ def run(options: argparse.Namespace) -> int:
     ).to(choose_device(options.device))
     if model.num_classes == 0:
         raise ValueError(f"{options.model} has no classes of its own with these weights: give some with --classes")
+    if model.class_names is None:
+        _logger.info("these weights do not name their classes: --classes names all %d in order", model.num_classes)
     failures = []
     for source in sources:
         clips, crops = options.views
         try:
             predictions = predict_video(model, source, clips=clips, crops=crops, topk=options.topk)
         except (OSError, ValueError) as error:
-            failures.append(f"{source}: {error}")
+            failures.append(str(error) if str(error).startswith(source) else f"{source}: {error}")
             if options.json:
                 write(json.dumps({"video": source, "error": str(error)}, ensure_ascii=False))
             continue

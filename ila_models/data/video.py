@@ -71,7 +71,7 @@ class VideoReader:
             if distrust is None:
                 self._times: list[int | None] = list(self._index.frame_pts)
             else:
-                logger.info("%s: %s; every request decodes from the start", self.name, distrust)
+                logger.debug("%s: %s; every request decodes from the start", self.name, distrust)
                 self._times = self._times_by_decoding()
             self._resources = stack.pop_all()
 

@@ -60,7 +60,7 @@ def fetch_record(record: Record) -> Path:
     raise CheckpointError(
         f"no weights for {record.name}. Tried, in this order:\n"
         + "\n".join(tried)
-        + f"\nBy hand: download one of them in a"
+        + f"\nBy hand: download the file in a"
         f" browser and pass the file: create_model({record.architecture!r}, checkpoint_path='FILE'),"
         f" on the command line --checkpoint FILE"
     )
@@ -118,9 +118,9 @@ def _fetch_hub_file(repo_id: str, filename: str, revision: str | None) -> Path:
     try:
         return Path(_download(repo_id, filename, revision))
     except LocalEntryNotFoundError as error:
+        why = "HF_HUB_OFFLINE is set" if hub_constants.HF_HUB_OFFLINE else f"{hub_constants.ENDPOINT} cannot be reached"
         raise CheckpointError(
-            f"{hub_constants.ENDPOINT} cannot be reached or HF_HUB_OFFLINE is set, and {repo_id}/{filename} is not in"
-            f" the cache {hub_constants.HF_HUB_CACHE}"
+            f"{why}, and {repo_id}/{filename} is not in the cache {hub_constants.HF_HUB_CACHE}"
         ) from error
     except EntryNotFoundError as error:
         raise FileNotFoundError(f"no file {filename} in {repo_id}") from error

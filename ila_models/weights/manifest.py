@@ -72,7 +72,7 @@ class Record:
         reported: Accuracy as somebody claims it, in percent, with ``by``; None where nobody does.
         measured: Accuracy as this project measured it; None where it has not.
         paper_gflops: Multiply-adds per clip in units of 1e9 as the paper prints them (for its token form).
-        license: Licence of the weights; None where none is stated.
+        license: Licence of the weights, or where it stands; None where their authors state none.
     """
 
     name: str

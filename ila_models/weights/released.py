@@ -23,7 +23,12 @@ from .errors import CheckpointError
 from .files import TensorFile
 from .names import clip_image_names, released_names, rename
 
-_LAYOUTS = {"openai": "OpenAI", "transformers": "transformers", "open_clip": "open_clip", "timm": "timm"}
+_LAYOUTS = {
+    "openai": "OpenAI and open_clip",
+    "open_clip": "open_clip",
+    "transformers": "transformers",
+    "timm": "timm",
+}
 _CONTAINERS = {"torchscript": "TorchScript archive", "torch": "PyTorch file", "safetensors": "safetensors file"}
 _BLOCK = "visual.transformer.resblocks."
 _MESSAGE = re.compile(r"^visual\.transformer\.resblocks\.\d+\.message_")
