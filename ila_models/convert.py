@@ -52,7 +52,10 @@ def convert_checkpoint(source: str | os.PathLike[str], destination: str | os.Pat
     if checkpoint.source is not None:
         raise CheckpointError(f"{path} is a converted file already (of {checkpoint.source['file']}): copy it as it is")
     if checkpoint.head == "text" and not checkpoint.text_tensors:
-        raise CheckpointError(f"{path} holds no text tower, from which its classes' features would be computed")
+        raise CheckpointError(
+            f"{path} holds no text tower, from which its classes' features would be computed: give the"
+            f" released file with its text tower"
+        )
     check_sizes(checkpoint)
     with torch.device("meta"):
         model = ILAVisionTransformer(

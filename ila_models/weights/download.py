@@ -99,10 +99,11 @@ def _fetch_from_repository(repo_id: str, revision: str | None) -> Path:
                 return _fetch_hub_file(repo_id, filename, revision)
             except FileNotFoundError:
                 continue
-    except CheckpointError:
+    except CheckpointError as error:
         # Not reached: a cache that holds another of the names will do. Asking for each would mean waiting for each.
         for filename in HUB_FILES:
             if isinstance(cached := try_to_load_from_cache(repo_id, filename, revision=revision), str):
+                _logger.warning("%s; taking %s from the cache", error, filename)
                 return Path(cached)
         raise
     raise CheckpointError(f"the Hub repository {repo_id} holds none of {', '.join(HUB_FILES)}")
