@@ -4,4 +4,4 @@ from ila_models import ila_vit_b16, ila_vit_b32, ila_vit_l14, ila_vit_l14_336
 
 __all__ = ["ila_vit_b16", "ila_vit_b32", "ila_vit_l14", "ila_vit_l14_336"]
 
-dependencies = ["einops", "huggingface_hub", "safetensors", "timm", "torch"]
+dependencies = ["einops", "filelock", "huggingface_hub", "safetensors", "timm", "torch"]

@@ -9,9 +9,13 @@ Three ways in::
 
 import logging as _logging
 
+from . import timm_bridge as timm_bridge  # importing it makes timm know the models
 from .alignment import AlignmentMaps
 from .convert import convert_checkpoint
 from .data import VideoError, create_transform, load_clips, load_video
+from .data.annotations import AnnotationError, LabelledVideos, read_annotations
+from .evaluation.report import Report, report_from
+from .evaluation.run import evaluate
 from .factory import (
     create_model,
     ila_vit_b16,
@@ -26,24 +30,34 @@ from .factory import (
 from .ila_vit import ILAVisionTransformer
 from .info import ModelInfo, model_info
 from .predict import Prediction, predict_video
+from .publishing.bundle import save_pretrained
+from .publishing.errors import PublishingError
+from .publishing.push import push_to_hub
+from .publishing.verify import Verification, verify
 from .text import TextEncoder
+from .version import __version__
 from .weights.errors import CheckpointError
 
 _logging.getLogger(__name__).addHandler(_logging.NullHandler())
 
-__version__ = "0.1.0"
-
 __all__ = [
     "AlignmentMaps",
+    "AnnotationError",
     "CheckpointError",
     "ILAVisionTransformer",
+    "LabelledVideos",
     "ModelInfo",
     "Prediction",
+    "PublishingError",
+    "Report",
     "TextEncoder",
+    "Verification",
     "VideoError",
+    "__version__",
     "convert_checkpoint",
     "create_model",
     "create_transform",
+    "evaluate",
     "ila_vit_b16",
     "ila_vit_b32",
     "ila_vit_l14",
@@ -56,4 +70,9 @@ __all__ = [
     "load_video",
     "model_info",
     "predict_video",
+    "push_to_hub",
+    "read_annotations",
+    "report_from",
+    "save_pretrained",
+    "verify",
 ]

@@ -11,7 +11,7 @@ import torch
 
 from .alignment import WINDOW_OFFSET
 from .categories import kinetics_400_names
-from .factory import check_sizes
+from .contracts import check_config
 from .ila_vit import ILAVisionTransformer
 from .text import TextEncoder
 from .weights.checkpoint import Checkpoint
@@ -29,9 +29,10 @@ _logger = logging.getLogger(__name__)
 def convert_checkpoint(source: str | os.PathLike[str], destination: str | os.PathLike[str]) -> Checkpoint:
     """Writes a released ILA or a CLIP checkpoint as safetensors with its configuration inside.
 
-    ``create_model(name, checkpoint_path=destination)`` then needs no other argument. A released Kinetics-400 file
-    becomes complete without a text tower: its 400 class features are computed and stored. A CLIP file keeps its text
-    tower, so that class names can be set. Weights are written as float32. The same source gives the same bytes.
+    ``create_model(name, checkpoint_path=destination)`` then needs no other argument. For a released Kinetics-400 file
+    the features of its 400 classes are computed and stored, so that they need not be at every start. A text tower that
+    comes with the source is kept, so that other class names can be set. Weights are written as float32. The same source
+    gives the same bytes.
 
     Args:
         source: The file, or a Hub repository ``hf-hub:owner/name``.
@@ -49,8 +50,10 @@ def convert_checkpoint(source: str | os.PathLike[str], destination: str | os.Pat
     if Path(destination).exists() and Path(destination).samefile(path):
         raise CheckpointError(f"{destination} is the source itself: choose another file to write")
     checkpoint = read_checkpoint(path)
-    if checkpoint.source is not None:
-        raise CheckpointError(f"{path} is a converted file already (of {checkpoint.source['file']}): copy it as it is")
+    _logger.info("%s: recognised as %s", path, checkpoint.layout)
+    if checkpoint.is_ours:
+        origin = f" (of {checkpoint.source['file']})" if checkpoint.source else ""
+        raise CheckpointError(f"{path} is a converted file already{origin}: copy it as it is")
     if checkpoint.head == "text" and not checkpoint.text_tensors:
         raise CheckpointError(
             f"{path} holds no text tower, from which its classes' features would be computed: give the"
@@ -67,6 +70,7 @@ def convert_checkpoint(source: str | os.PathLike[str], destination: str | os.Pat
     converted = replace(
         checkpoint,
         path=Path(destination),
+        is_ours=True,
         tensors=tensors,
         preprocessing=preprocessing("clip" if checkpoint.kind == "clip" else "ila"),
         source={"file": path.name, "layout": checkpoint.layout, "sha256": file_sha256(path)},
@@ -77,7 +81,21 @@ def convert_checkpoint(source: str | os.PathLike[str], destination: str | os.Pat
         names = kinetics_400_names()
         _logger.info("computing the features of the %d Kinetics classes", len(names))
         tensors["head.text_features"] = TextEncoder.from_tensors(checkpoint.text_tensors)(names)
-        converted = replace(converted, num_classes=len(names), class_names=names, text_tensors={})
+        converted = replace(converted, num_classes=len(names), class_names=names)
     write_native(converted, destination)
     _logger.info("wrote %s", destination)
     return converted
+
+
+def check_sizes(checkpoint: Checkpoint) -> None:
+    """Refuses a checkpoint of whose sizes no model can be built.
+
+    Raises:
+        CheckpointError: A size is out of its range.
+    """
+    try:
+        check_config(checkpoint.config)
+    except ValueError as error:
+        raise CheckpointError(
+            f"{checkpoint.path}: {checkpoint.layout}, of which no model can be built: {error}"
+        ) from error

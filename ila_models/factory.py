@@ -8,15 +8,17 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from .categories import kinetics_400_names
 from .configs import ARCHITECTURES, AlignmentForm, ILAConfig, InteractiveBlock
-from .contracts import check_config
+from .convert import check_sizes
 from .ila_vit import ILAVisionTransformer
+from .pretrained import pretrained_file
 from .text import TextEncoder, check_class_names
 from .weights.checkpoint import Checkpoint
-from .weights.download import fetch_record, resolve_checkpoint
+from .weights.download import resolve_checkpoint
 from .weights.errors import CheckpointError
 from .weights.loading import load_into
 from .weights.manifest import Record, default_record, preprocessing, records
@@ -52,9 +54,11 @@ def create_model(
 
     Args:
         name: An architecture (``"ila_vit_b16"``) or a checkpoint of the manifest (``"ila_vit_b16.k400_8x224"``). A tag
-            selects the architecture's details (frames, head, interactive block) with and without ``pretrained``.
+            selects the architecture's details (frames, head, interactive block) with and without ``pretrained``. Or
+            weights whose architecture is theirs to say: ``"hf-hub:owner/name"`` (with ``@revision`` if need be), or
+            ``"local-dir:PATH"`` with the folder that :func:`~ila_models.save_pretrained` wrote.
         pretrained: Load the checkpoint of the tag; without a tag, the architecture's default one. Frozen CLIP is the
-            tag ``openai``.
+            tag ``openai``. Names that are weights load them anyway.
         checkpoint_path: Load this file, or this Hub repository (``hf-hub:owner/name``), whatever its layout: ours,
             released ILA, or CLIP of OpenAI, transformers, open_clip or timm.
         num_classes: A new linear head with this many classes; 0 for video embeddings [B, E]. None keeps the head of the
@@ -79,7 +83,10 @@ def create_model(
     """
     if pretrained and checkpoint_path is not None:
         raise ValueError("pretrained=True and checkpoint_path are both given: choose one source of weights")
-    architecture, record = _find(name, pretrained=pretrained)
+    named = _named_weights(name)
+    if named is not None and checkpoint_path is not None:
+        raise ValueError(f"{name!r} and checkpoint_path are both given: choose one source of weights")
+    architecture, record = _find(name, pretrained=pretrained) if named is None else (None, None)
     asked: dict[str, Any] = {
         "num_frames": num_frames,
         "img_size": (img_size, img_size) if isinstance(img_size, int | float) else img_size and tuple(img_size),
@@ -92,18 +99,22 @@ def create_model(
     asked = {argument: value for argument, value in asked.items() if value is not None}
 
     path = None
-    if checkpoint_path is not None:
-        path, record = resolve_checkpoint(checkpoint_path), None
+    if (weights := checkpoint_path if named is None else named) is not None:
+        path, record = resolve_checkpoint(weights), None
     elif pretrained and record is not None:
-        path = fetch_record(record)
+        path = pretrained_file(record)
     checkpoint = read_checkpoint(path) if path else None
     if checkpoint:
+        _logger.info("%s: recognised as %s", checkpoint.path, checkpoint.layout)
         check_sizes(checkpoint)
-        _check_architecture(checkpoint, architecture)
-        model = _from_checkpoint(checkpoint, architecture, asked, num_classes, drop_path_rate)
+        if architecture is not None:
+            _check_architecture(checkpoint, architecture)
+        model = _from_checkpoint(checkpoint, asked, num_classes, drop_path_rate)
+        architecture = checkpoint.architecture
         # The model holds copies. The tensors read may be mapped from the file, and would keep all of it in memory.
         checkpoint = replace(checkpoint, tensors={}, text_tensors={})
     else:
+        assert architecture is not None, "a name that is weights has a checkpoint"
         model = _from_scratch(architecture, record, asked, num_classes, drop_path_rate)
     _set_names(model, checkpoint, num_classes, class_names, text_encoder)
     model.pretrained_cfg = _pretrained_cfg(model, architecture, record, checkpoint)
@@ -163,7 +174,17 @@ def load_text_encoder(source: str | os.PathLike[str]) -> TextEncoder:
             f"{checkpoint.path}: {checkpoint.layout}, which holds no text tower: give a CLIP file with both towers"
             f" (OpenAI's, transformers' or open_clip's)"
         )
+    if problems := [*checkpoint.missing, *checkpoint.misshapen]:
+        raise CheckpointError(f"{checkpoint.path}: its text tower is incomplete or damaged: {', '.join(problems)}")
     return TextEncoder.from_tensors(checkpoint.text_tensors)
+
+
+def _named_weights(name: str) -> str | Path | None:
+    """The weights that a name is, as ``checkpoint_path`` takes them; None if it is the name of a model."""
+    prefix, _, rest = name.partition(":")
+    if prefix == "local-dir":
+        return Path(rest)
+    return name if prefix == "hf-hub" else None
 
 
 def _find(name: str, *, pretrained: bool) -> tuple[str, Record | None]:
@@ -171,6 +192,11 @@ def _find(name: str, *, pretrained: bool) -> tuple[str, Record | None]:
     if name in records():
         return records()[name].architecture, records()[name]
     if name in ARCHITECTURES:
+        if pretrained and default_record(name) is None:
+            raise ValueError(
+                f"{name} has no pretrained checkpoint: leave pretrained=True out for random weights, or give"
+                f" checkpoint_path=FILE"
+            )
         return name, default_record(name) if pretrained else None
     architecture, _, tag = name.partition(".")
     if architecture in ARCHITECTURES:
@@ -179,20 +205,6 @@ def _find(name: str, *, pretrained: bool) -> tuple[str, Record | None]:
     near = get_close_matches(name, [*ARCHITECTURES, *records()], n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}? All: " if near else "there are "
     raise ValueError(f"unknown model {name!r}: {hint}{', '.join(ARCHITECTURES)}")
-
-
-def check_sizes(checkpoint: Checkpoint) -> None:
-    """Refuses a checkpoint of whose sizes no model can be built.
-
-    Raises:
-        CheckpointError: A size is out of its range.
-    """
-    try:
-        check_config(checkpoint.config)
-    except ValueError as error:
-        raise CheckpointError(
-            f"{checkpoint.path}: {checkpoint.layout}, of which no model can be built: {error}"
-        ) from error
 
 
 def _check_architecture(checkpoint: Checkpoint, architecture: str) -> None:
@@ -230,7 +242,6 @@ def _from_scratch(
 
 def _from_checkpoint(
     checkpoint: Checkpoint,
-    architecture: str,
     asked: dict[str, Any],
     num_classes: int | None,
     drop_path_rate: float,
@@ -239,7 +250,12 @@ def _from_checkpoint(
     base = checkpoint.config
     if checkpoint.kind == "clip":
         # CLIP says nothing of alignment, so the caller is free and the architecture decides the rest.
-        base = replace(ARCHITECTURES[architecture], img_size=base.img_size)
+        if checkpoint.architecture is None:
+            raise CheckpointError(
+                f"{checkpoint.path}: {checkpoint.layout}: no ILA architecture has these sizes; there are"
+                f" {', '.join(ARCHITECTURES)}"
+            )
+        base = replace(ARCHITECTURES[checkpoint.architecture], img_size=base.img_size)
     else:
         fixed = [
             name for name in asked if name not in ("num_frames", "img_size") and asked[name] != getattr(base, name)
@@ -283,7 +299,7 @@ def _set_names(
                 f" its classes in order, or use a checkpoint with a text head (Kinetics-400, CLIP) for open vocabulary"
             )
         model.class_names = names
-    elif checkpoint is not None and checkpoint.head == "text" and model.has_text_head and model.num_classes == 0:
+    elif checkpoint is not None and checkpoint.needs_class_features and model.has_text_head:
         _logger.info(
             "%s: computing the features of the 400 Kinetics classes, which takes a while; ila-models convert does it"
             " once and for all",
@@ -293,7 +309,7 @@ def _set_names(
 
 
 def _pretrained_cfg(
-    model: ILAVisionTransformer, architecture: str, record: Record | None, checkpoint: Checkpoint | None
+    model: ILAVisionTransformer, architecture: str | None, record: Record | None, checkpoint: Checkpoint | None
 ) -> dict[str, Any]:
     """What the model's weights expect of their input, and where they come from."""
     if checkpoint is not None and checkpoint.preprocessing is not None:
@@ -309,9 +325,21 @@ def _pretrained_cfg(
         "img_size": model.config.img_size,
         **contract,
         "num_classes": model.num_classes,
+        "base_model": _base_model(architecture, record, checkpoint),
         "source": str(checkpoint.path) if checkpoint else None,
         "license": record.license if record else None,
     }
+
+
+def _base_model(architecture: str | None, record: Record | None, checkpoint: Checkpoint | None) -> str | None:
+    """The CLIP repository that the weights started from, None where they are random or nobody says."""
+    if checkpoint is None or architecture is None:
+        return None
+    if record is not None:
+        return record.base_model
+    # Released files and CLIP's own started from CLIP; what a file of ours started from is for its publisher to say.
+    known = [each.base_model for each in records().values() if each.architecture == architecture]
+    return None if checkpoint.is_ours or not known else known[0]
 
 
 def _matching(names: Iterable[str], pattern: str) -> list[str]:

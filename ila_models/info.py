@@ -5,43 +5,55 @@ One multiply-add counts as one operation, as in the paper. torch's own counter r
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from .configs import HeadKind, ILAConfig
 from .factory import KINETICS_CLASSES, create_model
+from .ila_vit import ILAVisionTransformer
 from .weights.manifest import Record, default_record, records
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelInfo:
+class Costs:
     """Sizes and costs of a model, for one clip.
 
     Attributes:
-        name: What was asked for.
-        record: The manifest's record of the tag, of the default tag without one.
-        num_frames: Frames T of a clip.
-        img_size: Pixels, (height, width).
-        head: ``"text"`` or ``"linear"``.
-        num_classes: Classes counted.
         parameters: Parameters of the whole model.
         backbone_parameters: Parameters without the head.
         macs: Multiply-adds of a whole forward pass, head included.
         backbone_macs: Multiply-adds from clip to video embedding.
     """
 
-    name: str
-    record: Record
-    num_frames: int
-    img_size: tuple[int, int]
-    head: str
-    num_classes: int
     parameters: int
     backbone_parameters: int
     macs: int
     backbone_macs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo(Costs):
+    """A model's costs and facts.
+
+    Attributes:
+        name: What was asked for.
+        record: The manifest's record of the tag, of the default tag without one; None where there is none.
+        num_frames: Frames T of a clip.
+        img_size: Pixels, (height, width).
+        head: ``"text"`` or ``"linear"``.
+        num_classes: Classes counted.
+    """
+
+    name: str
+    record: Record | None
+    num_frames: int
+    img_size: tuple[int, int]
+    head: str
+    num_classes: int
 
 
 def model_info(name: str) -> ModelInfo:
@@ -55,17 +67,7 @@ def model_info(name: str) -> ModelInfo:
     """
     with torch.device("meta"):
         model = create_model(name)
-        if model.num_classes == 0:  # frozen CLIP: any classes may be set; count as many as Kinetics has
-            model.set_text_features(torch.empty(KINETICS_CLASSES, model.config.embed_dim))
-        clip = torch.empty(1, model.num_frames, 3, *model.config.img_size)
-        # The plain form of attention, whose products every version of the counter sees.
-        with sdpa_kernel(SDPBackend.MATH), torch.no_grad():
-            with FlopCounterMode(display=False) as backbone:
-                tokens = model.forward_features(clip)
-                video = model.forward_head(tokens, pre_logits=True)
-            with FlopCounterMode(display=False) as head:
-                model.head(video, tokens[:, :, 1:])
-    parameters = sum(parameter.numel() for parameter in model.parameters())
+    costs = _count(model)
     return ModelInfo(
         name=name,
         record=records().get(name) or default_record(name),
@@ -73,6 +75,43 @@ def model_info(name: str) -> ModelInfo:
         img_size=model.config.img_size,
         head="text" if model.has_text_head else "linear",
         num_classes=model.num_classes,
+        **asdict(costs),
+    )
+
+
+def count_costs(config: ILAConfig, *, head: HeadKind, num_classes: int) -> Costs:
+    """Counts what a model of these sizes costs, on the meta device.
+
+    Args:
+        config: The architecture's numbers.
+        head: Kind of head; without one, the whole model is its backbone.
+        num_classes: Classes of the head. A text head with 0, to be named by its user, is counted with 400.
+
+    Raises:
+        ValueError: A number is out of its range.
+    """
+    with torch.device("meta"):
+        model = ILAVisionTransformer(config, head=head, num_classes=num_classes).eval()  # training counts a loss too
+    return _count(model)
+
+
+def _count(model: ILAVisionTransformer) -> Costs:
+    """Counts a model that stands on the meta device."""
+    with torch.device("meta"):
+        if model.has_text_head and model.num_classes == 0:  # any classes may be set; count as many as Kinetics has
+            model.set_text_features(torch.empty(KINETICS_CLASSES, model.config.embed_dim))
+        clip = torch.empty(1, model.num_frames, 3, *model.config.img_size)
+    has_head = not isinstance(model.head, nn.Identity)
+    # The plain form of attention, whose products every version of the counter sees.
+    with torch.device("meta"), sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+        with FlopCounterMode(display=False) as backbone:
+            tokens = model.forward_features(clip)
+            video = model.forward_head(tokens, pre_logits=True)
+        with FlopCounterMode(display=False) as head:
+            if has_head:
+                model.head(video, tokens[:, :, 1:])
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return Costs(
         parameters=parameters,
         backbone_parameters=parameters - sum(parameter.numel() for parameter in model.head.parameters()),
         macs=(backbone.get_total_flops() + head.get_total_flops()) // 2,

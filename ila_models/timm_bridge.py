@@ -1,8 +1,8 @@
-"""Importing this module makes ``timm.create_model("ila_vit_b16", ...)`` work.
+"""Importing this package makes ``timm.create_model("ila_vit_b16", ...)`` work.
 
 timm passes arguments of its own to every constructor. A tag (``timm.create_model("ila_vit_b16.openai",
-pretrained=True)``) is honoured, what means nothing here is refused, and everything else goes to
-:func:`ila_models.create_model`.
+pretrained=True)``) and weights that are named (``"hf-hub:owner/name"``, ``"local-dir:PATH"``) are honoured, what means
+nothing here is refused, and everything else goes to :func:`ila_models.create_model`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,16 @@ def _create(
     pretrained_cfg: Any = None,
     pretrained_cfg_overlay: Any = None,
     cache_dir: Any = None,
+    pretrained_model_args: Any = None,
     **arguments: Any,
 ) -> ILAVisionTransformer:
-    # timm hands a name's tag on as `pretrained_cfg`.
+    # timm hands on as `pretrained_cfg` what it read in a name: a tag, or where named weights and their config.json are.
+    # `pretrained_model_args`, of newer versions, repeats that file's; our weights say the same.
     if isinstance(pretrained_cfg, str):
         name, pretrained_cfg = f"{name}.{pretrained_cfg}", None
+    elif isinstance(pretrained_cfg, dict) and (source := pretrained_cfg.get("source")) in ("hf-hub", "local-dir"):
+        where = pretrained_cfg["hf_hub_id" if source == "hf-hub" else "file"]
+        name, pretrained_cfg = f"{source}:{where}", None
     given = {"pretrained_cfg": pretrained_cfg, "pretrained_cfg_overlay": pretrained_cfg_overlay, "cache_dir": cache_dir}
     if used := [argument for argument, value in given.items() if value]:
         raise ValueError(

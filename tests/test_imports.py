@@ -21,9 +21,10 @@ PACKAGE = ROOT / "ila_models"
 
 PUBLIC = "__init__"
 
-# cli -> predict, convert, info -> factory -> ila_vit, weights; ila_vit -> blocks, temporal, heads, text -> alignment,
-# layers -> configs. A folder (cli, data, weights) counts as one.
+# cli -> publishing, predict, info -> factory -> pretrained -> convert -> ila_vit, weights; ila_vit -> blocks, temporal,
+# heads, text -> alignment, layers -> configs. A folder (cli, data, publishing, weights) counts as one.
 ALLOWED: dict[str, set[str]] = {
+    "version": set(),
     "configs": set(),
     "categories": set(),
     "data": set(),
@@ -37,15 +38,19 @@ ALLOWED: dict[str, set[str]] = {
     "ila_vit": {"contracts", "blocks", "temporal", "heads", "text", "alignment", "layers", "configs"},
     # `temporal` and `layers` only for resampling position embeddings; weights never build models.
     "weights": {"temporal", "layers", "configs"},
-    "factory": {"ila_vit", "weights", "text", "contracts", "configs", "categories"},
+    "convert": {"contracts", "ila_vit", "weights", "text", "alignment", "configs", "categories"},
+    "pretrained": {"convert", "weights"},
+    "factory": {"pretrained", "convert", "ila_vit", "weights", "text", "configs", "categories"},
     "timm_bridge": {"factory", "ila_vit"},
-    "info": {"factory", "weights", "ila_vit"},
+    "info": {"factory", "weights", "ila_vit", "configs"},
     "predict": {"factory", "ila_vit", "data"},
-    "convert": {"factory", "ila_vit", "weights", "text", "alignment", "configs", "categories"},
-    "cli": {"predict", "convert", "info", "factory", "weights", "data", PUBLIC},
+    "publishing": {"info", "factory", "convert", "pretrained", "ila_vit", "weights", "data", "configs", "version"},
+    "evaluation": {"ila_vit", "data"},
+    "cli": {"evaluation", "publishing", "predict", "convert", "pretrained", "info", "factory"}
+    | {"ila_vit", "text", "weights", "data", "version"},
     "__main__": {"cli"},
 }
-HEAVY = ("av", "open_clip", "gdown", "transformers", "cv2", "decord", "torchcodec")
+HEAVY = ("av", "open_clip", "gdown", "transformers", "cv2", "decord", "torchcodec", "pyarrow")
 
 
 def area(module: str) -> str:

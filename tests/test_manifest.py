@@ -1,11 +1,23 @@
 """The manifest says what the released files are; these facts are copied from the specification by hand."""
 
+import copy
+import json
 import math
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from ila_models.configs import ARCHITECTURES
-from ila_models.weights.manifest import DriveSource, HubSource, default_record, manifest_path, records
+from ila_models.weights.manifest import (
+    OURS,
+    DriveSource,
+    HubSource,
+    dataset,
+    default_record,
+    manifest_path,
+    records,
+)
+from ila_models.weights.manifest_edit import add_hub_source, as_text
 
 # name: file id on Google Drive, top-1, top-5, the paper's GFLOPs (None: not known)
 RELEASED = {
@@ -28,6 +40,51 @@ CLIP = {
 }
 
 
+def test_it_follows_its_schema():
+    schema = json.loads(manifest_path().with_name("weights_manifest.schema.json").read_text(encoding="utf-8"))
+    Draft202012Validator.check_schema(schema)
+    validator = Draft202012Validator(schema)
+    document = json.loads(manifest_path().read_text(encoding="utf-8"))
+    assert [error.message for error in validator.iter_errors(document)] == []
+    for damage in (
+        {"license": None},
+        {"parameters": "many"},
+        {"sources": [{"kind": "google_drive", "file_id": "1", "layout": "released", "sha256": None, "size": 3}]},
+        {"accuracy": 99},
+    ):
+        damaged = copy.deepcopy(document)
+        damaged["checkpoints"]["ila_vit_b16.k400_8x224"].update(damage)
+        assert not validator.is_valid(damaged), damage
+
+
+def test_it_is_written_as_the_publishing_command_writes_it():
+    text = manifest_path().read_text(encoding="utf-8")
+    assert as_text(json.loads(text)) == text
+
+
+def test_a_release_is_noted_as_the_first_source(tmp_path):
+    manifest = tmp_path / "manifest.json"
+    manifest.write_bytes(manifest_path().read_bytes())
+    name, sha256 = "ila_vit_b16.k400_8x224", "ab" * 32
+    for commit in ("1" * 40, "2" * 40):  # a second release takes the place of the first
+        source = HubSource(
+            repo_id=f"owner/{name}",
+            filename="model.safetensors",
+            revision=commit,
+            layout=OURS,
+            sha256=sha256,
+            size=7,
+        )
+        add_hub_source(name, source, manifest=manifest)
+    before, after = (json.loads(path.read_text(encoding="utf-8")) for path in (manifest_path(), manifest))
+    sources = after["checkpoints"][name].pop("sources")
+    assert [each.get("revision") for each in sources] == ["2" * 40, None]
+    assert sources[1:] == before["checkpoints"][name].pop("sources")
+    assert before == after
+    with pytest.raises(ValueError, match=r"no checkpoint 'ila_vit_b16\.other'"):
+        add_hub_source("ila_vit_b16.other", source, manifest=manifest)
+
+
 def test_it_holds_the_ten_released_checkpoints_and_clip():
     assert set(records()) == set(RELEASED) | set(CLIP)
     assert manifest_path().name == "weights_manifest.json"
@@ -41,11 +98,14 @@ def test_released_record(name):
     assert isinstance(source, DriveSource)
     assert source.file_id == file_id
     assert source.sha256 is None, "nobody has measured it"
-    assert record.reported == {"top1": top1, "top5": top5, "by": "paper"}
+    claim = record.reported
+    assert (claim.top1, claim.top5, claim.by) == (top1, top5, "paper")
+    assert claim.source == "https://arxiv.org/abs/2304.10465"
     assert record.measured is None
     assert record.paper_gflops == gflops
     assert record.license is None
-    assert (record.evaluation["clips"], record.evaluation["crops"]) == (4, 3)
+    assert (record.evaluation.clips, record.evaluation.crops) == (4, 3)
+    assert [paper.arxiv for paper in record.citations] == ["2304.10465", "2103.00020"]
 
 
 @pytest.mark.parametrize("name", RELEASED)
@@ -58,7 +118,8 @@ def test_the_tag_says_what_the_arguments_say(name):
     head, interactive, classes = {"k400": ("text", "separable", 400), "ssv2": ("linear", "full", 174)}[data]
     assert record.arguments["head"] == head
     assert record.arguments["interactive"] == interactive
-    assert record.arguments["num_classes"] == classes
+    assert record.arguments["num_classes"] == classes == record.evaluation.dataset.num_classes
+    assert record.evaluation.dataset == dataset(data)
 
 
 @pytest.mark.parametrize("name", CLIP)
@@ -67,9 +128,10 @@ def test_clip_record(name):
     assert isinstance(source, HubSource)
     assert source.repo_id == CLIP[name]
     assert source.filename == "open_clip_model.safetensors", "the file that has both towers"
+    assert records()[name].base_model == CLIP[name]
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", list(ARCHITECTURES))
 def test_one_default_each_with_the_fewest_frames_of_kinetics(architecture):
     kinetics = [r for r in records().values() if r.architecture == architecture and r.tag.startswith("k400")]
     assert [r.name for r in records().values() if r.architecture == architecture and r.default] == [

@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 import torch
 from checkpoint_files import half, openai_clip, write_plain, write_safetensors
-from gdown.exceptions import FileURLRetrievalError
-from hub_server import HubServer, serve
+from hub.server import Fault, HubServer, serve
 from safetensors.torch import save
 
 from ila_models import CheckpointError
-from ila_models.weights import download
+from ila_models.weights import cache, download
+from ila_models.weights import hub as hub_client
 from ila_models.weights.manifest import DriveSource, HubSource, Record, records
 
 NAMES = ["surfing", "tai chi", "arm wrestling"]
@@ -120,7 +120,8 @@ def results(hub: HubServer, home: Path, tmp_path_factory: pytest.TempPathFactory
     unreachable: dict[str, Call] = {"tag": FROM_TAG, "id": FROM_ID, "drive": FROM_DRIVE}
     refused: dict[str, Call] = {"tag": FROM_TAG}
     proxy = dict.fromkeys(("HTTPS_PROXY", "https_proxy"), hub.url)  # which does not know the method CONNECT
-    hub.cut.add("model.safetensors")  # the connection breaks off once, and the client goes on where it stopped
+    # The connection breaks off once, and the client goes on where it stopped.
+    hub.faults.append(Fault("GET", r"filename=model\.safetensors", "cut"))
 
     def without_a_hub() -> tuple[dict[str, Result], dict[str, Result]]:
         return (
@@ -159,23 +160,24 @@ def unreachable(results: dict[str, dict[str, Result]]) -> dict[str, Result]:
 def test_pretrained_from_the_hub(online: dict[str, Result], hub: HubServer) -> None:
     assert online["tag"]["names"] == NAMES
     assert len(online["tag"]["sums"]) == 3
-    assert f"GET /{OPENAI}/resolve/main/open_clip_model.safetensors" in hub.requests
+    assert hub.count("GET", f"/cdn/models/{OPENAI}/.*=open_clip_model.safetensors") == 1
 
 
 def test_hub_id_with_a_revision(online: dict[str, Result], hub: HubServer) -> None:
     sums = online["tag"]["sums"]  # of the same file under another name
     assert online["id"] == {"names": None, "sums": {name: sums[name] for name in ("pos_embed", "proj.weight")}}
-    assert hub.requests.count("GET /owner/full/resolve/v1/model.safetensors") == 2  # after it was cut off, the rest
+    assert hub.count("GET", "/cdn/models/owner/full/.*=model.safetensors") == 2  # after it was cut off, the rest
 
 
 def test_bare_hub_id(online: dict[str, Result], hub: HubServer) -> None:
     assert "error" not in online["bare id"]
+    sha256 = hub.repository("owner/small").head.files["pytorch_model.bin"].sha256
     assert [request for request in hub.requests if "owner/small" in request] == [
         "HEAD /owner/small/resolve/main/open_clip_model.safetensors",
         "HEAD /owner/small/resolve/main/model.safetensors",
         "HEAD /owner/small/resolve/main/open_clip_pytorch_model.bin",
         "HEAD /owner/small/resolve/main/pytorch_model.bin",
-        "GET /owner/small/resolve/main/pytorch_model.bin",
+        f"GET /cdn/models/owner/small/{sha256}?filename=pytorch_model.bin",
     ]
 
 
@@ -190,7 +192,7 @@ def test_repository_without_a_checkpoint(online: dict[str, Result]) -> None:
 )
 def test_what_the_hub_does_not_have(online: dict[str, Result], case: str, name: str, reason: str) -> None:
     message = online[case]["message"]
-    assert online[case]["error"] == "CheckpointError"
+    assert online[case]["error"] == "UnavailableError"
     assert name in message
     assert re.search(reason, message.replace(name, ""))
 
@@ -204,8 +206,8 @@ def test_offline_from_the_cache_under_another_name(online: dict[str, Result], of
 
 
 def test_offline_and_not_in_the_cache(offline: dict[str, Result], home: Path) -> None:
-    assert offline["empty"]["error"] == "CheckpointError"
-    for part in ("HF_HUB_OFFLINE", "owner/empty", str(home / "huggingface")):
+    assert offline["empty"]["error"] == "UnavailableError"
+    for part in ("HF_HUB_OFFLINE is set, and no checkpoint of owner/empty is", str(home / "huggingface")):
         assert part in offline["empty"]["message"]
 
 
@@ -220,8 +222,11 @@ def test_nothing_can_be_reached(unreachable: dict[str, Result]) -> None:
 
 
 def test_hub_id_that_cannot_be_reached(unreachable: dict[str, Result]) -> None:
-    assert unreachable["id"]["error"] == "CheckpointError"
-    assert re.search(f"{CLOSED_PORT} cannot be reached, and owner/full", unreachable["id"]["message"])
+    assert unreachable["id"]["error"] == "UnavailableError"
+    message = unreachable["id"]["message"]
+    assert f"{CLOSED_PORT} cannot be reached, and no checkpoint of owner/full@v1 is in the cache" in message
+    assert "load it once with the network, by `ila-models verify hf-hub:owner/full@v1` for instance" in message
+    assert "open_clip_model" not in message, "of the repository, not of one of its files"
 
 
 @pytest.mark.parametrize("where", ["online", "unreachable"])
@@ -252,8 +257,8 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ILA_MODELS_HOME", str(tmp_path / "cache"))
 
 
-def hub_source(name: str, *, sha256: str | None = None) -> HubSource:
-    return HubSource(repo_id="owner/name", filename=name, revision=None, layout="released", sha256=sha256, size=None)
+def hub_source(name: str, *, sha256: str | None = None, size: int | None = None) -> HubSource:
+    return HubSource(repo_id="owner/name", filename=name, revision="main", layout="open_clip", sha256=sha256, size=size)
 
 
 @pytest.fixture
@@ -262,12 +267,12 @@ def hub_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "hub"
     folder.mkdir()
 
-    def give(repo_id: str, filename: str, *, revision: str | None) -> str:
+    def give(repo_id: str, filename: str, *, revision: str | None, force_download: bool) -> str:
         if not (folder / filename).exists():
             raise OSError(f"no {filename} today\nand more lines")
         return str(folder / filename)
 
-    monkeypatch.setattr(download, "hf_hub_download", give)
+    monkeypatch.setattr(hub_client, "hf_hub_download", give)
     return folder
 
 
@@ -296,6 +301,42 @@ def test_hashes(hub_files: Path, record: Record) -> None:
     wrong = hashlib.sha256(b"other weights").hexdigest()
     with pytest.raises(CheckpointError, match=f"sha256 is {right}, expected {wrong}"):
         download.fetch_record(replace(record, sources=(hub_source("file", sha256=wrong),)))
+    with pytest.raises(CheckpointError, match="has 7 bytes, expected 8"):
+        download.fetch_record(replace(record, sources=(hub_source("file", size=8),)))
+
+
+def test_where_no_hash_is_stated_the_first_download_s_holds(hub_files: Path, record: Record) -> None:
+    record = replace(record, sources=(hub_source("file"),))
+    (hub_files / "file").write_bytes(b"weights")
+    for _ in range(2):
+        assert download.fetch_record(record) == hub_files / "file"
+    (hub_files / "file").write_bytes(b"changed")
+    first, now = (hashlib.sha256(content).hexdigest() for content in (b"weights", b"changed"))
+    with pytest.raises(
+        CheckpointError, match=f"sha256 is {now}, but it was {first} when it was first downloaded"
+    ) as no:
+        download.fetch_record(record)
+    note = Path(re.search(r"delete (\S+) and try again", str(no.value))[1])
+    note.write_text("{")  # not to be read: no reason to trust what comes
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        download.fetch_record(record)
+    note.unlink()
+    assert download.fetch_record(record) == hub_files / "file"
+
+
+def test_a_file_is_hashed_once_until_it_changes(
+    hub_files: Path, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed = []
+    monkeypatch.setattr(cache, "file_sha256", lambda path: hashed.append(path) or "ab" * 32)
+    record = replace(record, sources=(hub_source("file", sha256="ab" * 32),))
+    (hub_files / "file").write_bytes(b"weights")
+    for _ in range(2):
+        download.fetch_record(record)
+    assert len(hashed) == 1
+    os.utime(hub_files / "file", (0, 0))
+    download.fetch_record(record)
+    assert len(hashed) == 2
 
 
 WEIGHTS = save({"weight": torch.ones(1)})
@@ -303,26 +344,23 @@ WEIGHTS = save({"weight": torch.ones(1)})
 
 @pytest.fixture
 def drive(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Google Drive: weights for ids that begin with "good", a web page for "page", else an error; the ids asked for."""
+    """Google Drive, which has files whose ids begin with "good"; the ids asked for. `test_drive` has its protocol."""
     asked = []
 
-    def give(*, id: str, output: str, quiet: bool) -> str:
-        asked.append(id)
-        Path(output).write_bytes(b"half of the weights")
-        if id == "page":
-            Path(output).write_text("<!DOCTYPE html><title>Google Drive - Virus scan warning</title>")
-            return output
-        if not id.startswith("good"):
-            raise FileURLRetrievalError("Too many users have viewed this file.\n\tTry again later.")
-        Path(output).write_bytes(WEIGHTS)
-        return output
+    def give(file_id: str, destination: Path) -> Path:
+        asked.append(file_id)
+        if not file_id.startswith("good"):
+            raise CheckpointError(f"Google Drive file {file_id}: its quota is spent")
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        destination.write_bytes(WEIGHTS)
+        return destination
 
-    monkeypatch.setattr("gdown.download", give)
+    monkeypatch.setattr(download, "fetch_drive_file", give)
     return asked
 
 
-def drive_record(record: Record, *ids: str) -> Record:
-    sources = tuple(DriveSource(file_id=id, layout="released", sha256=None, size=None) for id in ids)
+def drive_record(record: Record, *ids: str, sha256: str | None = None) -> Record:
+    sources = tuple(DriveSource(file_id=id, layout="released", sha256=sha256, size=None) for id in ids)
     return replace(record, sources=sources)
 
 
@@ -333,21 +371,26 @@ def test_drive_is_asked_once(drive: list[str], record: Record, tmp_path: Path) -
     assert [path.read_bytes() for path in paths] == [WEIGHTS]
 
 
-def test_drive_refuses(drive: list[str], record: Record, tmp_path: Path) -> None:
+def test_drive_refuses(drive: list[str], record: Record) -> None:
     assert download.fetch_record(drive_record(record, "spent", "good1")).read_bytes() == WEIGHTS
-    with pytest.raises(CheckpointError, match=r"file/d/spent/view\n .*Too many users have viewed this file"):
+    with pytest.raises(CheckpointError, match=r"file/d/spent/view\n .*its quota is spent"):
         download.fetch_record(drive_record(record, "spent"))
     assert drive == ["spent", "good1", "spent"]
-    # Nothing half-done is left.
-    assert [path.name for path in (tmp_path / "cache" / "google_drive").iterdir()] == ["good1"]
 
 
-def test_a_web_page_of_drive_is_not_kept(drive: list[str], record: Record, tmp_path: Path) -> None:
+def test_a_damaged_file_of_drive_is_fetched_again(drive: list[str], record: Record) -> None:
+    path = download.fetch_record(drive_record(record, "good1"))
+    path.write_bytes(WEIGHTS[:-1])
+    assert download.fetch_record(drive_record(record, "good1")).read_bytes() == WEIGHTS
+    assert drive == ["good1", "good1"]
+
+
+def test_a_wrong_file_of_drive_is_not_kept(drive: list[str], record: Record, tmp_path: Path) -> None:
     for _ in range(2):
-        with pytest.raises(CheckpointError, match="this looks like a web page, not a checkpoint"):
-            download.fetch_record(drive_record(record, "page"))
-    assert drive == ["page", "page"]
-    assert list((tmp_path / "cache" / "google_drive").iterdir()) == []
+        with pytest.raises(CheckpointError, match=f"sha256 is .*, expected {'ab' * 32}"):
+            download.fetch_record(drive_record(record, "good1", sha256="ab" * 32))
+    assert drive == ["good1", "good1"]
+    assert not (tmp_path / "cache" / "google_drive" / "good1").exists()
 
 
 # What a checkpoint's name means
@@ -366,11 +409,11 @@ def test_hub_ids(name: str, asked: tuple[str, str | None], tmp_path: Path, monke
     monkeypatch.chdir(tmp_path)
     found = []
 
-    def give(repo_id: str, filename: str, *, revision: str | None) -> str:
+    def give(repo_id: str, filename: str, *, revision: str | None, force_download: bool) -> str:
         found.append((repo_id, revision))
         return str(tmp_path / "file")
 
-    monkeypatch.setattr(download, "hf_hub_download", give)
+    monkeypatch.setattr(hub_client, "hf_hub_download", give)
     assert download.resolve_checkpoint(name) == tmp_path / "file"
     assert found == [asked]
 

@@ -249,3 +249,13 @@ def test_reader_refuses_what_it_cannot_do(tmp_path: Path) -> None:
     reader.close()
     with pytest.raises(ValueError, match="is closed"):
         reader.decode([0])
+
+
+def test_a_loader_s_worker_decodes_with_one_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clip = tmp_path / "clip.mp4"
+    write_clip(clip)
+    expected = load_video(clip, num_frames=4)
+    monkeypatch.setattr("ila_models.data.container.get_worker_info", lambda: "a worker")
+    with VideoReader(clip) as reader:
+        assert reader._container.stream.codec_context.thread_count == 1
+    assert torch.equal(load_video(clip, num_frames=4), expected)

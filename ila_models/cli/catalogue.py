@@ -8,7 +8,7 @@ from typing import Any
 
 from ..factory import list_models, list_pretrained
 from ..info import ModelInfo, model_info
-from ..weights.manifest import records
+from ..weights.manifest import Accuracy, Record, records
 
 
 def add_to(commands: Any) -> None:
@@ -59,15 +59,28 @@ def describe(info: ModelInfo) -> str:
         ("multiply-adds", f"{info.macs / 1e9:.1f} G a clip ({classes})"),
         ("", f"{info.backbone_macs / 1e9:.1f} G to the video embedding"),
         ("", "counted by torch.utils.flop_counter, one multiply-add as one"),
-        ("checkpoint", f"{record.name}: {record.description}"),
     ]
+    facts += [("checkpoint", "none")] if record is None else describe_record(record)
+    return "\n".join([info.name, *(f"  {title:16} {fact}" for title, fact in facts)])
+
+
+def describe_record(record: Record) -> list[tuple[str, str]]:
+    """A checkpoint's facts and their titles."""
+    facts = [("checkpoint", f"{record.name}: {record.description}")]
     if record.paper_gflops is not None:
         facts.append(("paper's GFLOPs", f"{record.paper_gflops:g}, for its token form (this is the residual form)"))
-    if record.reported is not None and record.evaluation is not None:
-        views = f"{record.evaluation['clips']}x{record.evaluation['crops']} views"
-        top = f"top-1 {record.reported['top1']:.1f}, top-5 {record.reported['top5']:.1f}"
-        facts.append(("accuracy", f"{top} on {record.evaluation['dataset']}, {views}"))
-        facts.append(("", "reported by the paper, not measured here"))
+    if record.evaluation is not None:
+        data = f"{record.evaluation.dataset.name}, {record.evaluation.clips}x{record.evaluation.crops} views"
+        if record.reported is not None:
+            facts.append(("accuracy", f"{_percent(record.reported)} on {data}"))
+            measured = ", not measured here" if record.measured is None else ""
+            facts.append(("", f"reported by the {record.reported.by}{measured}"))
+        if record.measured is not None:
+            facts.append(("measured", f"{_percent(record.measured)} on {data}"))
+            facts.append(("", f"by {record.measured.by}: {record.measured.source}"))
     facts.append(("licence", record.license or "none stated by the authors"))
-    facts += [("from", source.url) for source in record.sources]
-    return "\n".join([info.name, *(f"  {title:16} {fact}" for title, fact in facts)])
+    return facts + [("from", source.url) for source in record.sources]
+
+
+def _percent(accuracy: Accuracy) -> str:
+    return f"top-1 {accuracy.top1:.1f}, top-5 {accuracy.top5:.1f}"

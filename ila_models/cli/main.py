@@ -10,17 +10,19 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 
-from .. import __version__
-from . import catalogue, convert, predict
+from huggingface_hub.utils import disable_progress_bars
 
-COMMANDS = (predict, catalogue, convert)
+from ..version import __version__
+from . import catalogue, convert, download, evaluate, predict, publish, verify
+
+COMMANDS = (predict, evaluate, catalogue, download, verify, convert, publish)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit status: 0 done, 1 failed, 2 not understood."""
     parser = argparse.ArgumentParser(
         prog="ila-models",
-        description="Video recognition with ILA models: predict, look up models, convert checkpoints.",
+        description="Video recognition with ILA models: predict; look up, fetch, check, convert, publish checkpoints.",
         epilog="ila-models COMMAND --help explains a command and shows examples.",
     )
     parser.add_argument("--version", action="version", version=f"ila-models {__version__}")
@@ -33,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             # A file name that the terminal cannot show must not end the run.
             stream.reconfigure(errors="backslashreplace")
+    if options.quiet:
+        disable_progress_bars()
     try:
         with _progress_to_stderr(logging.WARNING if options.quiet else logging.INFO):
             return options.run(options)

@@ -11,13 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..data.annotations import VIDEO_SUFFIXES
 from ..factory import create_model, load_text_encoder
 from ..predict import Prediction, predict_video
+from .model_options import add_model_options, choose_device
 
 _logger = logging.getLogger(__name__)
-
-VIDEO_SUFFIXES = {".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"}
-"""Files that are taken out of a directory; a file that is named itself is always tried."""
 
 EXAMPLES = """\
 examples:
@@ -25,6 +24,8 @@ examples:
       frozen CLIP on any classes; its weights come from the Hugging Face Hub
   ila-models predict videos/ --model ila_vit_l14 --views 4x3 --json > predictions.jsonl
       the released Kinetics-400 model, twelve views of every video of a folder
+  ila-models predict clip.mp4 --model hf-hub:owner/my_model
+      a model that somebody published
   ila-models predict clip.mp4 --model ila_vit_b16 --checkpoint ViT-B-16.pt --classes @classes.txt
       weights from a file of yours, class names from a text file with one a line
 """
@@ -42,34 +43,14 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "videos", nargs="+", metavar="VIDEO", help="video file, http(s) URL, or directory (subfolders included)"
     )
-    parser.add_argument(
-        "--model", required=True, metavar="NAME", help="architecture, or architecture.tag (see: ila-models list)"
-    )
-    parser.add_argument(
-        "--checkpoint",
-        metavar="FILE",
-        help="weights: a file of ours, a released ILA file, CLIP in any layout, or hf-hub:owner/name"
-        " (default: the pretrained weights of NAME, fetched and cached)",
-    )
+    add_model_options(parser)
     parser.add_argument(
         "--classes",
         metavar="A,B,...",
         help="class names, separated by commas, or @FILE with one a line (default: the checkpoint's own)",
     )
-    parser.add_argument(
-        "--text-tower",
-        metavar="FILE",
-        help="CLIP checkpoint whose text tower reads --classes, where the weights bring none",
-    )
-    parser.add_argument(
-        "--views", type=parse_views, default=(1, 1), metavar="CxK", help="clips x crops: 1x1 (default), 4x3, ..."
-    )
-    parser.add_argument("--num-frames", type=int, metavar="T", help="frames of a clip (default: the checkpoint's)")
     parser.add_argument("--topk", type=int, default=5, metavar="K", help="classes to print for each video (default: 5)")
     parser.add_argument("--json", action="store_true", help="one JSON object a line instead of a table")
-    parser.add_argument(
-        "--device", default="auto", help="auto (default: a GPU if there is one), cpu, cuda, cuda:1, mps"
-    )
     parser.set_defaults(run=run)
 
 
@@ -133,32 +114,6 @@ def read_classes(argument: str) -> list[str]:
         lines = Path(argument[1:]).read_text(encoding="utf-8").splitlines()
         return [line.strip() for line in lines if line.strip()]
     return [name.strip() for name in argument.split(",")] if argument.strip() else []
-
-
-def parse_views(argument: str) -> tuple[int, int]:
-    """``4x3`` as (clips, crops)."""
-    clips, _, crops = argument.partition("x")
-    if not clips.isdecimal() or int(clips) < 1 or crops not in ("1", "3"):
-        raise argparse.ArgumentTypeError(f"{argument!r} is not CLIPSxCROPS: at least 1 clip, 1 or 3 crops, such as 4x3")
-    return int(clips), int(crops)
-
-
-def choose_device(argument: str) -> str:
-    """The device of ``--device``; ``auto`` takes an accelerator if torch sees one.
-
-    Raises:
-        ValueError: torch does not see that kind of device.
-    """
-    import torch
-
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    if argument == "auto":
-        return str(accelerator) if accelerator else "cpu"
-    kind = argument.partition(":")[0]
-    if kind != "cpu" and (accelerator is None or accelerator.type != kind):
-        seen = f"cpu and {accelerator}" if accelerator else "cpu only"
-        raise ValueError(f"--device {argument}: torch sees no such device on this machine, it sees {seen}")
-    return argument
 
 
 def as_json(source: str, predictions: list[Prediction]) -> str:

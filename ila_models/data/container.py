@@ -7,6 +7,8 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
+from torch.utils.data import get_worker_info
+
 from .packet_index import PacketIndex
 from .sources import VideoError
 from .truncation import missing_tail
@@ -177,7 +179,11 @@ class Container:
         for stream in self._container.streams:
             if stream.index != streams[0].index and self._container.format.name.startswith("mov"):
                 stream.discard = av.stream.Discard.all
-        streams[0].thread_type = "AUTO"
+        if get_worker_info() is None:
+            streams[0].thread_type = "AUTO"
+        else:
+            # The processes of a DataLoader share the cores already, and threads decode frames that nobody wants.
+            streams[0].codec_context.thread_count = 1
         return streams[0]
 
     def _require_complete(self, index: PacketIndex, *, is_partial: bool, last_second: float) -> None:

@@ -53,6 +53,8 @@ class VideoReader:
 
     def __init__(self, source: VideoSource, *, timeout: float = 30.0) -> None:
         """Opens the video and lists its packets."""
+        from av.video.reformatter import VideoReformatter
+
         with ExitStack() as stack:
             self.name, self._file, is_ours = open_source(source, timeout=timeout)
             if is_ours:
@@ -60,6 +62,7 @@ class VideoReader:
             self._container = Container(self._file, name=self.name)
             stack.callback(lambda: self._container.close())  # the one that is open then: it changes
             self._playback: Playback | None = None
+            self._reformatter = VideoReformatter()
             self._is_open = True
             stream = self._container.stream
             self._time_base = stream.time_base
@@ -153,7 +156,9 @@ class VideoReader:
                 f"{self.name}: the picture changes from {self.width}x{self.height} to {width}x{height} pixels at frame "
                 f"{number}; scale it with `ffmpeg -i INPUT -vf scale={self.width}:{self.height} OUTPUT.mp4`."
             )
-        pixels = torch.from_numpy(frame.to_ndarray(format="rgb24")).permute(2, 0, 1)
+        # One converter for all: frame.to_ndarray(format=...) makes one each time, which takes longer than its work.
+        picture = self._reformatter.reformat(frame, format="rgb24").to_ndarray()
+        pixels = torch.from_numpy(picture).permute(2, 0, 1)
         return orient(pixels, frame, name=self.name)
 
     def _frame(self, number: int) -> VideoFrame:

@@ -32,6 +32,7 @@ class Checkpoint:
         class_names: Names of the classes where the file says them.
         preprocessing: Input contract where the file says it.
         source: Where a converted file came from (file, layout, sha256).
+        is_ours: Whether it is a file of this package, complete and described by its own header.
     """
 
     path: Path
@@ -49,6 +50,12 @@ class Checkpoint:
     class_names: tuple[str, ...] | None = None
     preprocessing: dict[str, Any] | None = None
     source: dict[str, str] | None = None
+    is_ours: bool = False
+
+    @property
+    def needs_class_features(self) -> bool:
+        """Whether class features are still to be computed, of a released Kinetics-400 file by its text tower."""
+        return self.kind == "ila" and self.head == "text" and not self.is_ours
 
     @property
     def architecture(self) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import reprlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,12 +21,19 @@ from .errors import CheckpointError
 from .pickles import LEGACY_MAGIC, load_legacy, load_zip
 from .torch_zip import ZIP_MAGIC, read_directory
 from .torchscript import load_torchscript
+from .unpickler import STORAGES
 
 Container = Literal["safetensors", "torch", "torchscript"]
 
 # Where training programs keep the state dict: the released ILA checkpoints and most research code use "model", timm,
 # open_clip and Lightning "state_dict", torch's own tutorials "model_state_dict", DeepSpeed "module".
 _WRAPPERS = ("model", "state_dict", "model_state_dict", "module")
+
+_DTYPES = frozenset(STORAGES.values())
+
+# A pickle's keys can be values whose whole text would be endless.
+_TEXTS = reprlib.Repr()
+_TEXTS.maxstring = 200
 
 # Longer than any of the beginnings by which a file is recognised.
 _HEAD = 1024
@@ -107,7 +115,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, st
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path}: its header begins as in a safetensors file, but it is cut off or damaged ({error}). "
             "Download or copy it again."
@@ -134,23 +142,24 @@ def _what_it_is_instead(head: bytes) -> str:
 
 
 def _state_dict(content: Any, *, path: Path) -> dict[str, torch.Tensor]:
-    """Find the state dict in what `torch.load` returned."""
+    """Find the state dict in what `torch.save` was given."""
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: holds a {type(content).__name__}, not a dict of tensors. Save a state_dict().")
-    entries = _entries(content)
+    entries = content
     wrappers = [name for name in _WRAPPERS if isinstance(entries.get(name), dict)]
     if len(wrappers) > 1:
         raise CheckpointError(f"{path}: several state dicts, under {', '.join(wrappers)}. Save the wanted one alone.")
     if wrappers:
-        entries = _entries(entries[wrappers[0]])
+        entries = entries[wrappers[0]]
     where = f"its entry {wrappers[0]!r}" if wrappers else "the file"
     if not any(isinstance(value, torch.Tensor) for value in entries.values()):
+        names = ", ".join(map(_TEXTS.repr, entries)) or "nothing"
         raise CheckpointError(
-            f"{path}: {where} holds no tensors, only {', '.join(map(repr, entries)) or 'nothing'}. A state dict is "
-            f"looked for at the top and under {', '.join(_WRAPPERS)}."
+            f"{path}: {where} holds no tensors, only {names}. A state dict is looked for at the top and under "
+            f"{', '.join(_WRAPPERS)}."
         )
     others = [
-        f"{name!r} ({type(value).__name__})"
+        f"{_TEXTS.repr(name)} ({type(value).__name__})"
         for name, value in entries.items()
         if not (isinstance(name, str) and isinstance(value, torch.Tensor))
     ]
@@ -161,14 +170,13 @@ def _state_dict(content: Any, *, path: Path) -> dict[str, torch.Tensor]:
     return entries
 
 
-def _entries(content: dict[Any, Any]) -> dict[Any, Any]:
-    # Through dict itself: a pickle may hang any attributes on an OrderedDict, one called "items" too.
-    return dict(dict.items(content))
-
-
 def _checked(tensors: dict[str, torch.Tensor], *, path: Path) -> dict[str, torch.Tensor]:
-    """Drop "module." from all names and gradients from all tensors; refuse tensors of which not all is stored."""
+    """Drop "module." from all names and gradients from all tensors; refuse tensors that nothing can be done with."""
     for name, tensor in tensors.items():
+        if tensor.dtype not in _DTYPES:
+            raise CheckpointError(
+                f"{path}: {name} has the type {tensor.dtype}, which no model here has. Save it as float16 or float32."
+            )
         stored = tensor.untyped_storage().nbytes()
         if tensor.numel() * tensor.element_size() > stored:
             raise CheckpointError(

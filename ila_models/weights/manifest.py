@@ -11,6 +11,15 @@ from typing import Any, Literal
 
 FILE_NAME = "weights_manifest.json"
 
+NOT_MEASURED = "not measured yet"
+"""What stands in the file for a hash, a size or a metric that nobody has measured; None in Python."""
+
+NOT_STATED = "not stated"
+"""What stands in the file for a licence that nobody states; None in Python."""
+
+OURS = "ila_models"
+"""The layout of files of this package."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class HubSource:
@@ -19,15 +28,15 @@ class HubSource:
     Attributes:
         repo_id: ``owner/name``.
         filename: The file in it.
-        revision: Branch, tag or commit; None for the main branch.
-        layout: What kind of file it is, for people.
+        revision: The commit, or ``"main"`` where nobody has pinned one.
+        layout: ``"ila_models"`` for files of ours with their configuration inside, ``"open_clip"`` for CLIP.
         sha256: Hash of the file; None where nobody has measured it.
         size: Bytes; None where nobody has measured it.
     """
 
     repo_id: str
     filename: str
-    revision: str | None
+    revision: str
     layout: str
     sha256: str | None
     size: int | None
@@ -35,7 +44,7 @@ class HubSource:
     @property
     def url(self) -> str:
         """The address that a person opens in a browser."""
-        return f"https://huggingface.co/{self.repo_id}/blob/{self.revision or 'main'}/{self.filename}"
+        return f"https://huggingface.co/{self.repo_id}/blob/{self.revision}/{self.filename}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +67,58 @@ _SOURCES = {"huggingface_hub": HubSource, "google_drive": DriveSource}
 
 
 @dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """Data that models are trained and measured on: its name, its name on the Hub's model cards, its classes."""
+
+    name: str
+    hub_id: str
+    num_classes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Citation:
+    """A paper: its title, its arXiv number, its BibTeX entry."""
+
+    title: str
+    arxiv: str
+    bibtex: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """Protocol of a metric.
+
+    Attributes:
+        dataset: What was classified.
+        split: Which part of it.
+        clips: Clips of each video.
+        crops: Crops of each clip.
+    """
+
+    dataset: Dataset
+    split: str
+    clips: int
+    crops: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """A claim.
+
+    Attributes:
+        top1: Percent of videos whose likeliest class is right.
+        top5: Percent of videos whose class is among the five likeliest.
+        by: Who claims it: ``"paper"``, or who measured it.
+        source: Where it is said, a URL or a file of this repository.
+    """
+
+    top1: float
+    top5: float
+    by: str
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Record:
     """One checkpoint of the manifest.
 
@@ -66,26 +127,35 @@ class Record:
         default: Whether it is what ``pretrained=True`` takes for the architecture without a tag.
         description: One sentence.
         arguments: ``num_frames``, ``img_size``, ``interactive``, ``head``, ``num_classes``.
+        parameters: Parameters of the whole model with its head, without a text tower.
+        multiply_adds: Of one clip through the whole model, one multiply-add as one; with 400 classes where the user
+            names them.
+        base_model: Hub repository of the CLIP that it was trained from.
         preprocessing: Mean, std, interpolation, antialias, resize_ratio, sampling, views (clips, crops).
         sources: Where it can be had, best first.
         evaluation: Data and views of the metrics, None where there are none.
-        reported: Accuracy as somebody claims it, in percent, with ``by``; None where nobody does.
+        reported: Accuracy as somebody claims it; None where nobody does.
         measured: Accuracy as this project measured it; None where it has not.
         paper_gflops: Multiply-adds per clip in units of 1e9 as the paper prints them (for its token form).
         license: Licence of the weights, or where it stands; None where their authors state none.
+        citations: Papers, the one to cite first.
     """
 
     name: str
     default: bool
     description: str
     arguments: dict[str, Any]
+    parameters: int
+    multiply_adds: int
+    base_model: str
     preprocessing: dict[str, Any]
     sources: tuple[Source, ...]
-    evaluation: dict[str, Any] | None
-    reported: dict[str, Any] | None
-    measured: dict[str, Any] | None
+    evaluation: Evaluation | None
+    reported: Accuracy | None
+    measured: Accuracy | None
     paper_gflops: float | None
     license: str | None
+    citations: tuple[Citation, ...]
 
     @property
     def architecture(self) -> str:
@@ -113,35 +183,20 @@ def manifest_path() -> Path:
 
 @functools.cache
 def _document() -> dict[str, Any]:
-    return json.loads(manifest_path().read_text(encoding="utf-8"))
+    document: dict[str, Any] = json.loads(manifest_path().read_text(encoding="utf-8"))
+    return document
 
 
 @functools.cache
 def records() -> MappingProxyType[str, Record]:
     """All checkpoints by name, in the manifest's order."""
-    document = _document()
-    return MappingProxyType(
-        {
-            name: Record(
-                name=name,
-                default=entry["default"],
-                description=entry["description"],
-                arguments=entry["arguments"],
-                preprocessing=preprocessing(entry["preprocessing"]),
-                sources=tuple(_source(**source) for source in entry["sources"]),
-                evaluation=entry["evaluation"],
-                reported=entry["metrics"]["reported"],
-                measured=entry["metrics"]["measured"],
-                paper_gflops=entry["paper_gflops"],
-                license=entry["license"],
-            )
-            for name, entry in document["checkpoints"].items()
-        }
-    )
+    return MappingProxyType({name: _record(name, **entry) for name, entry in _document()["checkpoints"].items()})
 
 
-def _source(kind: str, **fields: Any) -> Source:
-    return _SOURCES[kind](**fields)
+def forget_manifest() -> None:
+    """Makes the next call read the file anew, after it was changed."""
+    _document.cache_clear()
+    records.cache_clear()
 
 
 def preprocessing(name: Literal["ila", "clip"]) -> dict[str, Any]:
@@ -149,6 +204,38 @@ def preprocessing(name: Literal["ila", "clip"]) -> dict[str, Any]:
     return dict(_document()["preprocessing"][name])
 
 
-def default_record(architecture: str) -> Record:
-    """What ``pretrained=True`` takes for an architecture without a tag."""
-    return next(record for record in records().values() if record.architecture == architecture and record.default)
+def dataset(name: str) -> Dataset:
+    """The data of this short name, with which tags begin: ``"k400"``, ``"ssv2"``."""
+    return Dataset(**_document()["datasets"][name])
+
+
+def citation(name: Literal["ila", "clip"]) -> Citation:
+    """A paper of the manifest."""
+    return Citation(**_document()["citations"][name])
+
+
+def default_record(architecture: str) -> Record | None:
+    """What ``pretrained=True`` takes for an architecture without a tag; None where it has no checkpoint."""
+    of_it = (record for record in records().values() if record.architecture == architecture and record.default)
+    return next(of_it, None)
+
+
+def _record(name: str, **entry: Any) -> Record:
+    metrics, evaluation = entry.pop("metrics"), entry["evaluation"]
+    return Record(
+        **entry
+        | {
+            "name": name,
+            "preprocessing": preprocessing(entry["preprocessing"]),
+            "sources": tuple(_source(**source) for source in entry["sources"]),
+            "evaluation": evaluation and Evaluation(**evaluation | {"dataset": dataset(evaluation["dataset"])}),
+            "reported": metrics["reported"] and Accuracy(**metrics["reported"]),
+            "measured": None if metrics["measured"] == NOT_MEASURED else Accuracy(**metrics["measured"]),
+            "license": None if entry["license"] == NOT_STATED else entry["license"],
+            "citations": tuple(map(citation, entry["citations"])),
+        }
+    )
+
+
+def _source(kind: str, **fields: Any) -> Source:
+    return _SOURCES[kind](**{name: None if value == NOT_MEASURED else value for name, value in fields.items()})

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from ..configs import ILAConfig
+from . import clip
 from .checkpoint import Checkpoint
 from .errors import CheckpointError
 from .files import TensorFile
@@ -74,7 +75,10 @@ def read_native(file: TensorFile) -> Checkpoint:
     header = _parse_header(file)
     try:
         config = ILAConfig(**{**header["config"], "img_size": tuple(header["config"]["img_size"])})
+        if config.depth > len(file.tensors):
+            raise ValueError(f"{config.depth} blocks in {len(file.tensors)} tensors")
         text = {name[len(_TEXT_PREFIX) :]: t for name, t in file.tensors.items() if name.startswith(_TEXT_PREFIX)}
+        missing, misshapen = clip.text_tower_problems(text, config.embed_dim) if text else ([], [])
         checkpoint = Checkpoint(
             path=file.path,
             layout=f"an ila_models file ({header['kind']}, {header['architecture'] or 'unnamed architecture'})",
@@ -84,13 +88,17 @@ def read_native(file: TensorFile) -> Checkpoint:
             num_classes=header["num_classes"],
             tensors={name: t for name, t in file.tensors.items() if not name.startswith(_TEXT_PREFIX)},
             names={name: name for name in clip_image_names(config.depth).values()} if header["kind"] == "clip" else {},
+            unexpected=tuple(_TEXT_PREFIX + name for name in text if not clip.is_text_tower(name)),
+            missing=tuple(_TEXT_PREFIX + name for name in missing),
+            misshapen=tuple(_TEXT_PREFIX + line for line in misshapen),
             text_tensors=text,
             class_names=None if header["class_names"] is None else tuple(header["class_names"]),
             preprocessing=header["preprocessing"],
             source=header["source"],
+            is_ours=True,
         )
         _check_types(checkpoint)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{file.path}: its ila_models header does not describe a model ({error!r}): convert the source again with"
             f" ila-models convert SRC DST"
@@ -101,14 +109,23 @@ def read_native(file: TensorFile) -> Checkpoint:
 def _check_types(checkpoint: Checkpoint) -> None:
     """Refuses a header whose entries are of another type than we write."""
     names = checkpoint.class_names
+    forms = (checkpoint.config.alignment, checkpoint.config.interactive)
     facts = {
+        "config": all(isinstance(form, str) for form in forms),
         "kind": checkpoint.kind in ("ila", "clip"),
-        "head": checkpoint.head in ("text", "linear", "none"),
-        "num_classes": type(checkpoint.num_classes) is int and checkpoint.num_classes >= 0,
+        "head": checkpoint.head in (("none",) if checkpoint.kind == "clip" else ("text", "linear", "none")),
+        "num_classes": type(checkpoint.num_classes) is int
+        and checkpoint.num_classes >= (1 if checkpoint.head == "linear" else 0)
+        and (checkpoint.num_classes == 0 or checkpoint.head != "none"),
         "class_names": names is None
-        or (len(names) == checkpoint.num_classes and all(isinstance(name, str) for name in names)),
+        or (
+            len(names) == checkpoint.num_classes
+            and all(isinstance(name, str) for name in names)
+            and len(set(names)) == len(names)
+        ),
         "preprocessing": checkpoint.preprocessing is None or isinstance(checkpoint.preprocessing, dict),
-        "source": checkpoint.source is None or isinstance(checkpoint.source, dict),
+        "source": checkpoint.source is None
+        or (isinstance(checkpoint.source, dict) and isinstance(checkpoint.source.get("file"), str)),
     }
     if wrong := [name for name, is_right in facts.items() if not is_right]:
         raise ValueError(f"not what belongs there: {', '.join(wrong)}")
@@ -118,7 +135,7 @@ def _parse_header(file: TensorFile) -> dict[str, Any]:
     try:
         header = json.loads(file.metadata[METADATA_KEY])
         version = header["format_version"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{file.path}: its ila_models header cannot be read: {error!r}") from error
     if version != FORMAT_VERSION:
         raise CheckpointError(

@@ -5,7 +5,7 @@ What is known of a released file's or a CLIP file's sizes comes from its tensors
 
 from __future__ import annotations
 
-import logging
+import math
 import os
 from collections.abc import Mapping
 
@@ -15,8 +15,6 @@ from . import clip, native, released
 from .checkpoint import Checkpoint
 from .errors import CheckpointError
 from .files import read_tensor_file
-
-_logger = logging.getLogger(__name__)
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -38,8 +36,43 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             f"{file.path}: no known checkpoint: its {len(file.tensors)} tensors ({_some(file.tensors)}) are"
             f" neither an ILA model (ours or released) nor CLIP as OpenAI, transformers, open_clip or timm write it"
         )
-    _logger.info("%s: recognised as %s", file.path, checkpoint.layout)
+    _require_weights(checkpoint)
     return checkpoint
+
+
+def _require_weights(checkpoint: Checkpoint) -> None:
+    """Refuses sizes whose weights the file cannot hold, before anybody builds a model that large.
+
+    Only one matrix of each size is counted, so that a file that lacks some tensors is told which.
+    """
+    config = checkpoint.config
+    tensors = (*checkpoint.tensors.values(), *checkpoint.text_tensors.values())
+    # By storage: thousands of tensors can share one.
+    held = sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() // t.itemsize for t in tensors}.values())
+    needed: dict[str, tuple[int, ...]] = {
+        "width": (config.width, config.width),
+        "embed_dim": (config.embed_dim, config.width),
+        "patch_size": (config.patch_size, config.patch_size, config.width),
+        "depth": (config.depth, config.width, config.width),
+    }
+    if checkpoint.kind == "ila":
+        needed |= {
+            "num_frames": (config.num_frames, config.embed_dim),
+            "alignment_width": (config.alignment_width, config.alignment_width, config.depth),
+            "temporal_depth": (config.temporal_depth, config.embed_dim, config.embed_dim),
+            "num_classes": (checkpoint.num_classes, config.embed_dim),
+        }
+        if checkpoint.head == "text":
+            needed["prompt_depth"] = (config.prompt_depth, config.embed_dim, config.embed_dim)
+    if all(isinstance(number, int) for number in (*config.img_size, config.patch_size)) and config.patch_size > 0:
+        needed["img_size"] = tuple(abs(side) // config.patch_size for side in config.img_size)
+    for name, factors in needed.items():
+        # Numbers of another kind are reported where a model is built.
+        if all(isinstance(factor, int) for factor in factors) and math.prod(factors) > held:
+            raise CheckpointError(
+                f"{checkpoint.path}: {checkpoint.layout}, whose {name} of {getattr(config, name, factors[0])} needs"
+                f" more weights than the {held} that the file holds. Download or convert it again."
+            )
 
 
 def _some(tensors: Mapping[str, Tensor], count: int = 4) -> str:

@@ -6,20 +6,36 @@ that promises more bytes than the file has, was made by something else.
 
 from __future__ import annotations
 
+import io
 import struct
+import sys
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from .errors import CheckpointError
+from .unpickler import Storage, check_pickle
 
 ZIP_MAGIC = b"PK\x03\x04"
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, …, length of the name, length of the extra field
 
 # What zipfile raises on a damaged file, encrypted records included.
-_ZIP_ERRORS = (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, RuntimeError, ValueError, struct.error)
+_ZIP_ERRORS = (
+    zipfile.BadZipFile,
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    struct.error,
+)
 
 
 @dataclass(frozen=True)
@@ -73,6 +89,58 @@ class TorchZip:
         except _ZIP_ERRORS as error:
             raise CheckpointError(f"{self.path}: damaged, its record {name} cannot be read ({error}).") from error
 
+    def read_pickle(self, is_allowed: Callable[[str], bool]) -> bytes:
+        """Read "data.pkl" and look it over.
+
+        Raises:
+            CheckpointError: The record is damaged, or the pickle is one that `check_pickle` refuses.
+        """
+        data = self.read("data.pkl")
+        check_pickle(io.BytesIO(data), size=len(data), path=self.path, is_allowed=is_allowed)
+        return data
+
+    def require_byte_order(self) -> None:
+        """Check that numbers are stored as this machine has them.
+
+        Raises:
+            CheckpointError: They are not.
+        """
+        if "byteorder" in self.records and self.read("byteorder") != sys.byteorder.encode():
+            raise CheckpointError(
+                f"{self.path}: its numbers are not {sys.byteorder}-endian, as this machine's are. Load it where it was "
+                "made and save its state_dict() with safetensors."
+            )
+
+    def require_storage(self, storage: Storage) -> None:
+        """Check that a storage has a record, of the right size.
+
+        Raises:
+            CheckpointError: It has none, or of another size.
+        """
+        name = f"data/{storage.key}"
+        if name not in self.records:
+            raise CheckpointError(f"{self.path}: damaged, a tensor needs the record {name}, which is not there.")
+        size = self.records[name].file_size
+        if storage.nbytes != size:
+            raise CheckpointError(
+                f"{self.path}: damaged, storage {name} should have {storage.elements} elements of {storage.dtype}, it "
+                f"has {size} bytes."
+            )
+
+    def map_storages(self) -> Callable[[Storage], torch.UntypedStorage]:
+        """Map the file, and give the function that cuts a storage out of the mapping.
+
+        The mapping is private: writing to a tensor never reaches the file.
+        """
+        mapped = torch.UntypedStorage.from_file(str(self.path), False, self.size)
+
+        def cut(storage: Storage) -> torch.UntypedStorage:
+            self.require_storage(storage)
+            start = self.start(f"data/{storage.key}")
+            return mapped[start : start + storage.nbytes]
+
+        return cut
+
     def start(self, name: str) -> int:
         """Give the offset in the file, in bytes, of a stored record's first byte.
 
@@ -80,9 +148,11 @@ class TorchZip:
             CheckpointError: No such record begins there, or it would end behind the file's end.
         """
         record = self.records[name]
-        with self.path.open("rb") as stream:
-            stream.seek(record.header_offset)
-            header = stream.read(_LOCAL_HEADER.size)
+        header = b""
+        if 0 <= record.header_offset < self.size:
+            with self.path.open("rb") as stream:
+                stream.seek(record.header_offset)
+                header = stream.read(_LOCAL_HEADER.size)
         if len(header) == _LOCAL_HEADER.size:
             magic, name_length, extra_length = _LOCAL_HEADER.unpack(header)
             start = record.header_offset + _LOCAL_HEADER.size + name_length + extra_length

@@ -1,0 +1,114 @@
+"""Writes the model tables of README.md and docs/models.md out of weights_manifest.json; with --check, only compares.
+
+python .ci/model_tables.py [--check]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from ila_models.weights.manifest import DriveSource, Record, records
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+ROOT = Path(__file__).resolve().parents[1]
+BEGIN = "<!-- model table: written by .ci/model_tables.py out of weights_manifest.json -->\n"
+END = "<!-- end of the model table -->\n"
+
+
+def table(head: list[str], rows: Iterable[list[str]]) -> str:
+    """A table of Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def percent(value: float | None) -> str:
+    """A metric, or that there is none."""
+    return "not measured yet" if value is None else f"{value:.1f}"
+
+
+def is_released(record: Record) -> bool:
+    """Whether it is one of the authors' files; the others are frozen CLIP."""
+    return any(isinstance(source, DriveSource) for source in record.sources)
+
+
+def shape(record: Record) -> str:
+    """Frames and pixels."""
+    return f"{record.arguments['num_frames']} {TIMES} {record.arguments['img_size'][0]}"
+
+
+def readme_table() -> str:
+    """What the released checkpoints are and cost, Kinetics first."""
+    released = sorted(filter(is_released, records().values()), key=lambda record: record.tag.partition("_")[0])
+    return table(
+        [
+            "checkpoint",
+            f"frames {TIMES} pixels",
+            "parameters",
+            "multiply-adds",
+            "paper's GFLOPs",
+            "top-1 / top-5 reported",
+            "top-1 measured",
+        ],
+        (
+            [
+                f"`{record.name}`",
+                shape(record),
+                f"{record.parameters / 1e6:.0f} M",
+                f"{record.multiply_adds / 1e9:.0f} G",
+                "not known" if record.paper_gflops is None else f"{record.paper_gflops:g}",
+                f"{record.reported.top1:.1f} / {record.reported.top5:.1f}" if record.reported else "none",
+                percent(record.measured and record.measured.top1),
+            ]
+            for record in released
+        ),
+    )
+
+
+def docs_table() -> str:
+    """Where every checkpoint comes from."""
+    return table(
+        ["checkpoint", "what it is", "from", "sha256", "size", "licence"],
+        (
+            [
+                f"`{record.name}`" + (" (default)" if record.default else ""),
+                record.description,
+                f"[{type(source).__name__.removesuffix('Source')}]({source.url})",
+                "not measured yet" if source.sha256 is None else f"`{source.sha256[:12]}…`",
+                "not measured yet" if source.size is None else f"{source.size / 1e6:.0f} MB",
+                record.license or "not stated",
+            ]
+            for record in records().values()
+            for source in record.sources
+        ),
+    )
+
+
+TABLES: dict[str, Callable[[], str]] = {"README.md": readme_table, "docs/models.md": docs_table}
+
+
+def main() -> int:
+    """Writes, or compares: 1 if a file differs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing; fail if a table is out of date")
+    check = parser.parse_args().check
+    outdated = []
+    for name, make in TABLES.items():
+        path = ROOT / name
+        before = path.read_text(encoding="utf-8")
+        above, _, rest = before.partition(BEGIN)
+        _, _, below = rest.partition(END)
+        after = f"{above}{BEGIN}\n{make()}\n{END}{below}"
+        if after != before:
+            outdated.append(name)
+            if not check:
+                path.write_text(after, encoding="utf-8")
+    if outdated and check:
+        sys.stderr.write(f"out of date: {', '.join(outdated)}; run: python .ci/model_tables.py\n")
+    return 1 if outdated and check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

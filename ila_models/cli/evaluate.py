@@ -1,0 +1,157 @@
+"""``ila-models evaluate``: how often is a model right on these videos?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..data.annotations import LabelledVideos, read_annotations, read_class_names
+from ..evaluation import evaluate
+from ..evaluation.report_files import report_text, write_report
+from ..factory import create_model, load_text_encoder
+from ..ila_vit import ILAVisionTransformer
+from ..text import TextEncoder
+from .model_options import add_model_options, choose_device
+from .predict import write
+
+EXAMPLES = """\
+examples:
+  ila-models evaluate --model ila_vit_b16 --data kinetics/val --annotations val.txt --views 4x3 --out results
+      the released Kinetics-400 model on a list of `path label` lines; run it again to go on after a stop
+  torchrun --nproc-per-node 8 -m ila_models evaluate --model ila_vit_l14 --data kinetics/val --views 4x3 --out results
+      on eight GPUs; kinetics/val has a folder for every class
+  ila-models evaluate --model ila_vit_b16.openai --data ucf101 --classes classes.txt
+      frozen CLIP, told the classes by their names
+"""
+
+MOST_WORKERS = 8
+
+
+def add_to(commands: Any) -> None:
+    """Adds the command to the program's."""
+    parser = commands.add_parser(
+        "evaluate",
+        help="measure a model's accuracy on labelled videos",
+        description="Runs a model on labelled videos and reports top-1, top-5, mean per class, and what it confuses.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_model_options(parser)
+    parser.add_argument("--data", required=True, metavar="DIR", help="folder of videos")
+    parser.add_argument(
+        "--annotations",
+        metavar="FILE",
+        help="lines `path label`, or CSV with a header (default: every folder in DIR is a class)",
+    )
+    parser.add_argument(
+        "--classes", metavar="FILE", help="class names, one a line, in the order of the labels: the first is label 0"
+    )
+    parser.add_argument(
+        "--views-mode",
+        choices=("deterministic", "random"),
+        default="deterministic",
+        help="which frames: the same every time (default), or drawn as the released code does",
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of --views-mode random (default: 0)")
+    parser.add_argument("--batch-size", type=int, default=8, metavar="N", help="views at once (default: 8)")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        metavar="N",
+        help=f"decoding processes for each GPU (default: CPUs, {MOST_WORKERS} at most)",
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", help="keep predictions and reports here, and go on where a run was stopped"
+    )
+    parser.add_argument("--all-probabilities", action="store_true", help="keep those of all classes, not of five")
+    parser.add_argument("--limit", type=int, metavar="N", help="take N videos, evenly from all")
+    parser.add_argument("--allow-missing", action="store_true", help="count files that are not there as broken videos")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Evaluates; broken videos are part of the report."""
+    classes = None if options.classes is None else read_class_names(options.classes)
+    videos = read_annotations(
+        options.data, options.annotations, class_names=classes, allow_missing=options.allow_missing
+    )
+    if options.limit is not None:
+        videos = videos.spread(options.limit)
+    # CLIP's files leave parts of a model random. They have no effect, but all processes, and a run that goes on, must
+    # have the same ones to be seen to do the same.
+    torch.manual_seed(0)
+    model = create_model(
+        options.model,
+        pretrained=options.checkpoint is None,
+        checkpoint_path=options.checkpoint,
+        num_frames=options.num_frames,
+    )
+    text_tower = None if options.text_tower is None else load_text_encoder(options.text_tower)
+    name_classes(model, videos, classes, text_tower)
+    clips, crops = options.views
+    is_first = os.environ.get("RANK", "0") == "0"
+    report = evaluate(
+        model.to(process_device(options.device)),
+        videos,
+        clips=clips,
+        crops=crops,
+        views_mode=options.views_mode,
+        seed=options.seed,
+        batch_size=options.batch_size,
+        num_workers=default_workers() if options.workers is None else options.workers,
+        output=options.out,
+        save_probabilities=options.all_probabilities,
+        show_progress=not options.quiet,
+    )
+    if is_first:
+        if options.out is not None:
+            write_report(report, Path(options.out))
+        write(json.dumps(report.as_json(), ensure_ascii=False) if options.json else report_text(report))
+    return 0
+
+
+def name_classes(
+    model: ILAVisionTransformer,
+    videos: LabelledVideos,
+    classes: tuple[str, ...] | None,
+    text_tower: TextEncoder | None,
+) -> None:
+    """Tells a model its classes where it does not know them, or where a text head is to choose among others.
+
+    Names that the model has are left alone, so that a file that names them in another order is noticed.
+    """
+    if model.has_text_head:
+        names = videos.class_names if classes is None and not model.class_names else classes
+        if names is not None and set(names) != set(model.class_names or ()):
+            model.set_classes(names, text_tower)
+    elif classes is not None and model.class_names is None and len(classes) == model.num_classes:
+        model.class_names = classes
+
+
+def process_device(argument: str) -> str:
+    """The device of ``--device`` for this process: one of several on a machine takes the GPU of its own number.
+
+    Raises:
+        ValueError: torch does not see it.
+    """
+    device = choose_device(argument)
+    local_rank = os.environ.get("LOCAL_RANK")
+    if local_rank is None or ":" in argument or device.partition(":")[0] in ("cpu", "mps"):
+        return device
+    if int(local_rank) >= (count := torch.accelerator.device_count()):
+        raise ValueError(
+            f"process {local_rank} of this machine has no GPU, torch sees {count}: start {count} processes"
+        )
+    return f"{device.partition(':')[0]}:{local_rank}"
+
+
+def default_workers() -> int:
+    """Decoding processes for one of the processes on this machine."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(MOST_WORKERS, cpus // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))

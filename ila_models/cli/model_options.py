@@ -1,0 +1,59 @@
+"""What commands that run a model have in common: which model, with what weights, on how much of a video, and where."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options to a command's."""
+    parser.add_argument(
+        "--model",
+        required=True,
+        metavar="NAME",
+        help="architecture or architecture.tag (see: ila-models list), hf-hub:owner/name, or local-dir:FOLDER",
+    )
+    parser.add_argument(
+        "--checkpoint",
+        metavar="FILE",
+        help="weights: a file of ours, a released ILA file, CLIP in any layout, or hf-hub:owner/name"
+        " (default: the pretrained weights of NAME, fetched and cached)",
+    )
+    parser.add_argument(
+        "--text-tower",
+        metavar="FILE",
+        help="CLIP checkpoint whose text tower reads class names, where the weights bring none",
+    )
+    parser.add_argument(
+        "--views", type=parse_views, default=(1, 1), metavar="CxK", help="clips x crops: 1x1 (default), 4x3, ..."
+    )
+    parser.add_argument("--num-frames", type=int, metavar="T", help="frames of a clip (default: the checkpoint's)")
+    parser.add_argument(
+        "--device", default="auto", help="auto (default: a GPU if there is one), cpu, cuda, cuda:1, mps"
+    )
+
+
+def parse_views(argument: str) -> tuple[int, int]:
+    """``4x3`` as (clips, crops)."""
+    clips, _, crops = argument.partition("x")
+    if not clips.isdecimal() or int(clips) < 1 or crops not in ("1", "3"):
+        raise argparse.ArgumentTypeError(f"{argument!r} is not CLIPSxCROPS: at least 1 clip, 1 or 3 crops, such as 4x3")
+    return int(clips), int(crops)
+
+
+def choose_device(argument: str) -> str:
+    """The device of ``--device``; ``auto`` takes an accelerator if torch sees one.
+
+    Raises:
+        ValueError: torch does not see that kind of device.
+    """
+    import torch
+
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if argument == "auto":
+        return str(accelerator) if accelerator else "cpu"
+    kind = argument.partition(":")[0]
+    if kind != "cpu" and (accelerator is None or accelerator.type != kind):
+        seen = f"cpu and {accelerator}" if accelerator else "cpu only"
+        raise ValueError(f"--device {argument}: torch sees no such device on this machine, it sees {seen}")
+    return argument

@@ -1,0 +1,160 @@
+"""What a repository of ours holds, written into a folder: weights, their description, a model card.
+
+::
+
+    model.safetensors           weights, with their configuration in the header
+    config.json                 the same configuration for people, timm and the Hub
+    README.md                   the model card
+    test/reference.safetensors  a clip and the model's answers to it; releases have it
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+
+from huggingface_hub.utils import validate_repo_id
+
+from ..factory import create_model
+from ..ila_vit import ILAVisionTransformer
+from ..info import count_costs
+from ..weights.cache import write_atomically
+from ..weights.checkpoint import Checkpoint
+from ..weights.hub import CONFIG_NAME, REFERENCE_NAME, WEIGHTS_NAME
+from ..weights.manifest import Record
+from ..weights.native import write_native
+from .card import model_card
+from .config_json import config_json
+from .kept_card import kept_base_model, kept_license
+from .license import License
+from .quiet import quiet_loads
+from .reference import make_reference, save_reference
+from .upload import require_owner
+
+_logger = logging.getLogger(__name__)
+
+CARD_NAME = "README.md"
+
+_CONTRACT = ("mean", "std", "interpolation", "antialias", "resize_ratio", "sampling", "views")
+
+
+def save_pretrained(
+    model: ILAVisionTransformer,
+    folder: str | os.PathLike[str],
+    *,
+    repo_id: str | None = None,
+    license: License | str | None = None,
+    base_model: str | None = None,
+) -> Path:
+    """Writes a model into a folder: ``config.json``, ``model.safetensors``, ``README.md``.
+
+    ``create_model("local-dir:FOLDER")`` and, once it is on the Hub, ``create_model("hf-hub:owner/name")`` give the
+    model back with bit-equal weights (as float32), class names and, if it has one, text tower. Every file appears
+    complete or not at all. A ``README.md`` that stands there is kept.
+
+    Args:
+        model: The model; its ``pretrained_cfg`` says what its input must be.
+        folder: Where to; made if need be.
+        repo_id: ``owner/name`` for the model card's examples; without, they load the folder from beside it.
+        license: Licence of the weights, an identifier of the Hub's such as ``"mit"``; None takes that of a card that
+            stands in the folder, and without one states none.
+        base_model: The CLIP repository of the Hub that the model started from, for those who know; None takes
+            ``model.pretrained_cfg["base_model"]`` or what a card in the folder states, and without claims nothing.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: The model's ``pretrained_cfg`` lacks its input contract, ``license`` is no identifier or not what
+            the card in the folder says, ``repo_id`` names no owner, or ``base_model`` is no name of the Hub's.
+        OSError: A file cannot be written; what stood there is untouched.
+    """
+    folder = Path(folder)
+    if repo_id is not None:
+        require_owner(repo_id)
+    if folder.is_file():
+        raise NotADirectoryError(f"{folder} is a file: name the folder to write into")
+    license = License(license) if isinstance(license, str) else license
+    base_model = base_model or model.pretrained_cfg.get("base_model")
+    if (card := folder / CARD_NAME).is_file():
+        license = kept_license(card, license, where=str(card))
+        base_model = base_model or kept_base_model(card)
+    if base_model is not None:
+        validate_repo_id(base_model)
+    checkpoint = checkpoint_of(model, folder / WEIGHTS_NAME)
+    write_native(checkpoint, folder / WEIGHTS_NAME)
+    write_description(checkpoint, folder, repo_id=repo_id, license=license, base_model=base_model)
+    return folder
+
+
+def checkpoint_of(model: ILAVisionTransformer, path: Path) -> Checkpoint:
+    """A model as the checkpoint that :func:`~ila_models.weights.native.write_native` writes.
+
+    Raises:
+        ValueError: The model's ``pretrained_cfg`` lacks its input contract.
+    """
+    if missing := [key for key in _CONTRACT if key not in model.pretrained_cfg]:
+        raise ValueError(
+            f"the model's pretrained_cfg lacks {', '.join(missing)}, without which nobody could prepare its input: make"
+            f" the model by create_model, or fill model.pretrained_cfg"
+        )
+    return Checkpoint(
+        path=path,
+        layout="an ila_models model",
+        kind="ila",
+        config=model.config,
+        head="text" if model.has_text_head else "linear" if model.num_classes else "none",
+        num_classes=model.num_classes,
+        tensors={name: tensor.detach().cpu() for name, tensor in model.state_dict().items()},
+        names={},
+        text_tensors={name: tensor.cpu() for name, tensor in model.text_tensors.items()},
+        class_names=model.class_names,
+        preprocessing={key: model.pretrained_cfg[key] for key in _CONTRACT},
+        is_ours=True,
+    )
+
+
+def write_description(
+    checkpoint: Checkpoint,
+    folder: Path,
+    *,
+    repo_id: str | None,
+    record: Record | None = None,
+    license: License | None = None,
+    base_model: str | None = None,
+) -> None:
+    """Writes ``config.json``, and a model card where none stands, beside the weights.
+
+    Raises:
+        OSError: A file cannot be written.
+    """
+    description = config_json(checkpoint, record, license=license, base_model=base_model)
+    content = json.dumps(description, indent=2, ensure_ascii=False)
+    write_atomically(folder / CONFIG_NAME, content.encode() + b"\n")
+    if (folder / CARD_NAME).exists():
+        _logger.info("%s stands already and is kept", folder / CARD_NAME)
+        return
+    costs = count_costs(checkpoint.config, head=checkpoint.head, num_classes=checkpoint.num_classes)
+    card = model_card(
+        checkpoint,
+        repo_id=repo_id,
+        costs=costs,
+        record=record,
+        license=license,
+        base_model=base_model,
+        has_text_tower=bool(checkpoint.text_tensors),
+    )
+    write_atomically(folder / CARD_NAME, str(card).encode())
+
+
+def write_reference(folder: Path) -> None:
+    """Writes a clip and the answers of the model in a folder beside it.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    with quiet_loads():
+        model = create_model(f"local-dir:{folder}")
+    save_reference(make_reference(model), folder / REFERENCE_NAME)

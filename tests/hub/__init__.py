@@ -1,0 +1,1 @@
+"""A Hugging Face Hub on the loopback interface, for the real client."""
