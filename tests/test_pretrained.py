@@ -217,6 +217,7 @@ def test_nothing_can_be_reached(unreachable: dict[str, Result]) -> None:
     assert message.startswith("no weights for ila_vit_b32.openai. Tried, in this order:\n")
     assert f"https://huggingface.co/{OPENAI}/blob/main/open_clip_model.safetensors\n" in message
     assert f"{CLOSED_PORT} cannot be reached" in message
+    assert "\nWhere there is a network: ila-models download ila_vit_b32.openai" in message
     assert "\nBy hand: " in message
     assert "create_model('ila_vit_b32', checkpoint_path='FILE')" in message
 

@@ -166,6 +166,36 @@ def test_another_licence_is_another_release(
     assert "was there already" not in capsys.readouterr().out
 
 
+def test_a_card_that_somebody_edited_is_kept(
+    hub: HubServer,
+    manifest: Path,
+    released: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    command = (SSV2, "--checkpoint", released / "second.pth")
+    assert publish(*command, manifest=manifest) == 0
+    card = Path(huggingface_hub.hf_hub_download(f"owner/{SSV2}", "README.md")).read_bytes()
+    edited = card + b"\nMeasured by me: 65.1.\n"
+    api = huggingface_hub.HfApi()
+    api.upload_file(path_or_fileobj=edited, path_in_repo="README.md", repo_id=f"owner/{SSV2}")
+    use_empty_caches(tmp_path / "elsewhere", monkeypatch)
+    assert publish(*command, manifest=manifest) == 0
+    assert Path(huggingface_hub.hf_hub_download(f"owner/{SSV2}", "README.md")).read_bytes() == edited
+    assert "its README.md was edited since the last release, and is kept as it is" in caplog.text
+    caplog.clear()
+    use_empty_caches(tmp_path / "third", monkeypatch)
+    assert (
+        publish(
+            *command, "--license-name", "own", "--license-link", "https://e.org/l", manifest=manifest, license="other"
+        )
+        == 0
+    )
+    found = Path(huggingface_hub.hf_hub_download(f"owner/{SSV2}", "README.md")).read_text()
+    assert "license_name: own" in found, "what was released since is ours to write anew"
+
+
 def test_the_manifest_that_was_written_is_said_last(
     hub: HubServer, manifest: Path, released: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -354,6 +384,25 @@ def test_the_help_shows_every_option_that_publishing_needs(capsys: pytest.Captur
 # Without the network
 
 
+@pytest.mark.parametrize("namespace", ["../evil", "bad name", "a/b"])
+def test_a_namespace_that_cannot_be(
+    namespace: str, hub: HubServer, manifest: Path, released: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["publish", SSV2, "--checkpoint", str(released / "second.pth"), "--license", "mit"]
+    for extra in ([], ["--dry-run", str(tmp_path / "out")]):
+        assert main(["--quiet", *command, "--namespace", namespace, *extra]) == 1
+        assert f"namespace={namespace!r} is not the name of a user" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert hub.requests == []
+
+
+def test_a_licence_s_text_is_at_an_address(manifest: Path, released: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    stated = ("--license-name", "own", "--license-link", "LICENSE")
+    command = (SSV2, "--checkpoint", released / "second.pth", *stated)
+    assert publish(*command, manifest=manifest, license="other") == 1
+    assert "--license-link LICENSE: give a URL" in capsys.readouterr().err
+
+
 def test_a_dry_run_writes_what_would_be_pushed(
     hub: HubServer, manifest: Path, released: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -434,6 +483,9 @@ def test_a_dataset_and_a_space_out_of_a_folder(
     folder = tmp_path / "motion"
     (folder / "train").mkdir(parents=True)
     (folder / "train" / "clip.mp4").write_bytes(b"\0" * 1000)
+    (folder / "__pycache__").mkdir()
+    for left_behind in (".env", "__pycache__/app.pyc"):
+        (folder / left_behind).write_bytes(b"secret")
     command = ["--quiet", "publish", kind, str(folder), "--namespace", "owner"]
     assert main(command) == 1
     assert "README.md is missing" in capsys.readouterr().err
@@ -449,7 +501,7 @@ def test_a_dataset_and_a_space_out_of_a_folder(
         assert main(command) == 0
         repository = hub.repository("owner/motion", kind)
         assert f"{kind} owner/motion v1 (commit {repository.head.oid[:12]}{news})" in capsys.readouterr().out
-        assert {"README.md", "train/clip.mp4"} <= set(repository.head.files)
+        assert set(repository.head.files) - {".gitattributes"} == {"README.md", "train/clip.mp4"}
         assert len(repository.commits) == 2
 
 

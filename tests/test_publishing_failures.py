@@ -205,7 +205,7 @@ def test_bytes_that_come_back_altered_for_ever(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    fault = Fault("GET", f"(resolve/[0-9a-f]{{40}}/|filename=){file}$", "alter", times=None)
+    fault = Fault("GET", f"(resolve/([0-9a-f]{{40}}|main)/|filename=){file}$", "alter", times=None)
     hub.faults.append(fault)
     for _ in range(2):
         assert publisher.run() == 1

@@ -26,6 +26,7 @@ from ila_models import (
     save_pretrained,
     verify,
 )
+from ila_models.publishing.bundle import write_reference
 from ila_models.publishing.errors import PublishingError
 from ila_models.publishing.license import License
 from ila_models.publishing.project import PROJECT_ADDRESS
@@ -148,6 +149,14 @@ def test_a_card_that_was_edited_is_kept(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("My words.")
     save_pretrained(own_model(), tmp_path)
     assert (tmp_path / "README.md").read_text() == "My words."
+
+
+def test_answers_of_other_weights_do_not_stay(tmp_path: Path) -> None:
+    save_pretrained(own_model(), tmp_path)
+    write_reference(tmp_path)
+    assert verify(tmp_path).replay is not None
+    save_pretrained(own_model("linear"), tmp_path)
+    assert verify(tmp_path).replay is None
 
 
 def test_what_config_json_says(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from ..publishing.errors import PublishingError
 from ..publishing.folder import publish_folder
 from ..publishing.license import License
 from ..publishing.release import find_record, prepare_release, publish_checkpoint
+from ..publishing.upload import repository_of
 from ..weights.errors import CheckpointError
 from ..weights.manifest import DriveSource, Record, manifest_path, records
 from ..weights.recognise import read_checkpoint
@@ -102,6 +103,10 @@ def run(options: argparse.Namespace) -> int:
     license = None
     if options.license is not None:
         license = License(options.license, name=options.license_name, link=options.license_link)
+        if license.link is not None and not license.link.startswith("http"):
+            raise ValueError(f"--license-link {license.link}: give a URL, https://...: no file comes with the weights")
+    for record in wanted:
+        repository_of(options.namespace, record.name)
     failures: dict[str, Exception] = {}
     lacking = []
     for record, source in with_sources(wanted, options.checkpoint):
@@ -139,7 +144,7 @@ def publish_one(
     """Publishes one checkpoint, or prepares it."""
     if options.dry_run is not None:
         folder = options.dry_run / record.name
-        repo_id = f"{options.namespace}/{record.name}"
+        repo_id = repository_of(options.namespace, record.name)
         prepare_release(record, folder, repo_id=repo_id, source=source, license=license)
         write(f"{record.name}  prepared in {folder}, nothing pushed")
         return
@@ -178,7 +183,7 @@ def run_other(options: argparse.Namespace, kind: str) -> int:
     folder = Path(options.what[1])
     pushed = publish_folder(
         folder,
-        f"{options.namespace}/{folder.resolve().name}",
+        repository_of(options.namespace, folder.resolve().name),
         repo_type="dataset" if kind == "dataset" else "space",
         private=options.private,
     )

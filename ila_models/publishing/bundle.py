@@ -52,7 +52,8 @@ def save_pretrained(
 
     ``create_model("local-dir:FOLDER")`` and, once it is on the Hub, ``create_model("hf-hub:owner/name")`` give the
     model back with bit-equal weights (as float32), class names and, if it has one, text tower. Every file appears
-    complete or not at all. A ``README.md`` that stands there is kept.
+    complete or not at all. A ``README.md`` that stands there is kept; reference tensors of weights that stood there
+    before are removed.
 
     Args:
         model: The model; its ``pretrained_cfg`` says what its input must be.
@@ -85,6 +86,7 @@ def save_pretrained(
         validate_repo_id(base_model)
     checkpoint = checkpoint_of(model, folder / WEIGHTS_NAME)
     write_native(checkpoint, folder / WEIGHTS_NAME)
+    (folder / REFERENCE_NAME).unlink(missing_ok=True)  # answers of other weights, which these would seem to fail
     write_description(checkpoint, folder, repo_id=repo_id, license=license, base_model=base_model)
     return folder
 

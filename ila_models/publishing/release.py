@@ -31,14 +31,14 @@ from ..weights.hub import CONFIG_NAME, REFERENCE_NAME, WEIGHTS_NAME, fetch_hub_f
 from ..weights.manifest import OURS, HubSource, Record, manifest_path, records
 from ..weights.manifest_edit import add_hub_source
 from ..weights.recognise import read_checkpoint
-from .bundle import write_description, write_reference
+from .bundle import CARD_NAME, write_description, write_reference
 from .errors import PublishingError
 from .license import License, resolve_license
-from .published import published_file
+from .published import edited_since_release, published_file
 from .quiet import quiet_loads
 from .reference import make_reference, replay_reference
 from .release_note import ReleaseNote, hub_digests, read_release_note, still_published
-from .upload import Pushed, explained, push_folder
+from .upload import Pushed, explained, push_folder, repository_of
 from .verify import verify_file
 
 _logger = logging.getLogger(__name__)
@@ -82,13 +82,14 @@ def publish_checkpoint(
         manifest: The manifest to note the release in; None takes the package's.
 
     Raises:
-        ValueError: No licence is stated, or ``license`` contradicts the manifest's.
+        ValueError: No licence is stated, ``license`` contradicts the manifest's, or ``namespace`` is no name of the
+            Hub's.
         CheckpointError: The file is another checkpoint, cannot be had, or is not what it should be.
         PublishingError: The Hub refuses or cannot be reached, or gives back something else than was pushed.
     """
     manifest = manifest or manifest_path()
     license = resolve_license(record, license)
-    repo_id = f"{namespace}/{record.name}"
+    repo_id = repository_of(namespace, record.name)
     folder = cache_folder() / "releases" / namespace / record.name
     note_path = folder.with_name(f"{record.name}.json")
     with locked(folder):
@@ -103,6 +104,7 @@ def publish_checkpoint(
         else:
             _prepare(record, folder, read, made_of, repo_id=repo_id, license=license)
             _keep_published_reference(folder, repo_id)
+            _keep_edited_card(folder, repo_id)
             pushed = push_folder(folder, repo_id, message=f"Release {record.name}", private=private)
             _read_back(folder, pushed)
             release, note = _released(record, folder, pushed, made_of)
@@ -313,6 +315,18 @@ def _keep_published_reference(folder: Path, repo_id: str) -> None:
         _logger.info("%s; it is replaced", error)
     else:
         write_atomically(folder / REFERENCE_NAME, published.read_bytes())
+
+
+def _keep_edited_card(folder: Path, repo_id: str) -> None:
+    """Takes over the model card that stands on the Hub if somebody has edited it since the last release.
+
+    Raises:
+        PublishingError: There may be one, but the Hub does not give it now.
+    """
+    edited = edited_since_release(repo_id, CARD_NAME)
+    if edited is not None and edited.read_bytes() != (folder / CARD_NAME).read_bytes():
+        _logger.warning("%s: its %s was edited since the last release, and is kept as it is", repo_id, CARD_NAME)
+        write_atomically(folder / CARD_NAME, edited.read_bytes())
 
 
 def _read_back(folder: Path, pushed: Pushed) -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Literal
 
 from huggingface_hub import CommitOperationAdd, HfApi
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.utils import validate_repo_id
 
 from ..weights.files import file_sha256
 from ..weights.hub import TransportError, first_line, git_sha1
@@ -59,7 +60,7 @@ def push_folder(
     is uploaded, the client has the Hub check the card.
 
     Args:
-        folder: What to push, hidden files excepted.
+        folder: What to push, hidden files and ``__pycache__`` excepted.
         repo_id: ``owner/name``.
         message: Of the commit.
         repo_type: Kind of repository.
@@ -91,6 +92,23 @@ def push_folder(
         else:
             _logger.info("%s: all %d files are there already", repo_id, len(files))
         return Pushed(repo_id=repo_id, commit=commit, tag=_tag(api, repo_id, repo_type, commit), is_new=bool(changed))
+
+
+def repository_of(namespace: str, name: str) -> str:
+    """The repository ``namespace/name``, before anything is done for it.
+
+    Raises:
+        ValueError: The Hub has no user or organisation of such a name.
+    """
+    repo_id = f"{namespace}/{name}"
+    try:
+        validate_repo_id(repo_id)
+    except HFValidationError as error:
+        raise ValueError(
+            f"namespace={namespace!r} is not the name of a user or an organisation of the Hub, as in"
+            f" huggingface.co/NAME: {first_line(error)}"
+        ) from error
+    return repo_id
 
 
 def require_owner(repo_id: str) -> None:
@@ -155,14 +173,19 @@ def _changed(
     ]
 
 
+def release_tags(api: HfApi, repo_id: str, repo_type: RepoType = "model") -> dict[int, str]:
+    """The commits of a repository's releases ``v1``, ``v2``, ..., by their numbers."""
+    tags = api.list_repo_refs(repo_id, repo_type=repo_type).tags
+    return {int(match[1]): each.target_commit for each in tags if (match := _VERSION_TAG.match(each.name))}
+
+
 def _tag(api: HfApi, repo_id: str, repo_type: RepoType, commit: str) -> str:
     """The tag of a commit, made if it has none."""
-    tags = {each.name: each.target_commit for each in api.list_repo_refs(repo_id, repo_type=repo_type).tags}
-    versions = {int(match[1]): name for name in tags if (match := _VERSION_TAG.match(name))}
-    for _, name in sorted(versions.items(), reverse=True):
-        if tags[name] == commit:
-            return name
-    tag = f"v{max(versions, default=0) + 1}"
+    releases = release_tags(api, repo_id, repo_type)
+    for number in sorted(releases, reverse=True):
+        if releases[number] == commit:
+            return f"v{number}"
+    tag = f"v{max(releases, default=0) + 1}"
     # One that somebody else has made meanwhile may be of another commit: the Hub's refusal is right.
     api.create_tag(repo_id, tag=tag, revision=commit, repo_type=repo_type)
     return tag
@@ -170,5 +193,6 @@ def _tag(api: HfApi, repo_id: str, repo_type: RepoType, commit: str) -> str:
 
 def _files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
+        parts = path.relative_to(folder).parts
+        if path.is_file() and not any(part.startswith(".") or part == "__pycache__" for part in parts):
             yield path

@@ -66,8 +66,8 @@ def fetch_record(record: Record) -> Path:
     raise CheckpointError(
         f"no weights for {record.name}. Tried, in this order:\n"
         + "\n".join(tried)
-        + f"\nBy hand: download the file in a"
-        f" browser and pass the file: create_model({record.architecture!r}, checkpoint_path='FILE'),"
+        + f"\nWhere there is a network: ila-models download {record.name}, once and for all.\nBy hand: download the"
+        f" file in a browser and pass it: create_model({record.architecture!r}, checkpoint_path='FILE'),"
         f" on the command line --checkpoint FILE"
     )
 
