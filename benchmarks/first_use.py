@@ -12,16 +12,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[1]
+from provenance import provenance
+
 CLASSES = "surfing,tai chi,arm wrestling"
 
 
@@ -89,14 +88,6 @@ def measure_prediction(runs: int) -> dict[str, object]:
     }
 
 
-def commit() -> str:
-    """The commit measured, marked where files differ from it."""
-    said = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=REPOSITORY, capture_output=True, text=True
-    )
-    return said.stdout.strip() or "unknown"
-
-
 def main() -> None:
     """Measures, prints, and writes the JSON file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -106,11 +97,7 @@ def main() -> None:
     result = {
         "benchmark": "first_use",
         "command": "python benchmarks/first_use.py",
-        "date": time.strftime("%Y-%m-%d"),
-        "commit": commit(),
-        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, {platform.system()}",
-        "versions": {name: version(name) for name in ("torch", "timm", "av", "open_clip_torch")}
-        | {"python": platform.python_version()},
+        **provenance(("torch", "timm", "av", "open_clip_torch")),
         "import": measure_import(options.runs),
         "prediction": measure_prediction(options.runs),
     }

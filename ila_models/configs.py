@@ -13,8 +13,9 @@ from typing import Literal
 HEAD_WIDTH = 64
 """Channels of one attention head, in every tower."""
 
-AlignmentForm = Literal["residual"]
-"""How aligned features re-enter a block: ``"residual"`` is the released code's form."""
+AlignmentForm = Literal["residual", "none", "temporal_shift", "divided_space_time"]
+"""How the frames of a clip see each other in a block: ``"residual"`` is ILA's alignment as in the released code; the
+others are baselines in its place: nothing, temporal shift (TSM), divided space-time attention (TimeSformer)."""
 
 InteractiveBlock = Literal["separable", "full"]
 """First stage of the interactive block: depthwise-separable (Kinetics-400) or a full 3x3 (Something-Something v2)."""
@@ -35,7 +36,8 @@ class ILAConfig:
         img_size: Pixels, (height, width).
         num_frames: Frames T that the temporal position embedding is made for.
         alignment: Form of the block.
-        alignment_width: Channels of the pair features; a multiple of 8 (256 in the released models).
+        alignment_width: Channels of the pair features; a multiple of 8 (256 in the released models). Forms without
+            pair features leave it alone, as they do ``interactive``.
         interactive: First stage of the interactive block.
         temporal_depth: Layers of the transformer over frames.
         prompt_depth: Layers of the video-specific prompts in the text head.
@@ -62,6 +64,10 @@ ARCHITECTURES: MappingProxyType[str, ILAConfig] = MappingProxyType(
         "ila_vit_l14_336": ILAConfig(
             width=1024, depth=24, patch_size=14, embed_dim=768, img_size=(336, 336), num_frames=16
         ),
+        "ila_vit_nano8": ILAConfig(
+            width=64, depth=3, patch_size=8, embed_dim=128, img_size=(64, 64), alignment_width=64
+        ),
     }
 )
-"""Named architectures. ``ila_vit_l14_336`` was released with 16 frames only."""
+"""Named architectures. ``ila_vit_l14_336`` was released with 16 frames only. ``ila_vit_nano8`` is this project's own;
+its alignment is narrow, since 256 channels would dwarf it."""

@@ -41,7 +41,7 @@ def create_model(
     num_frames: int | None = None,
     img_size: int | tuple[int, int] | None = None,
     drop_path_rate: float = 0.0,
-    alignment: AlignmentForm = "residual",
+    alignment: AlignmentForm | None = None,
     alignment_width: int | None = None,
     interactive: InteractiveBlock | None = None,
     temporal_depth: int | None = None,
@@ -69,7 +69,8 @@ def create_model(
         num_frames: Frames T to build for, at least 2; a checkpoint's temporal positions are interpolated to it.
         img_size: Pixels, one number or (height, width); a checkpoint's position embedding is resampled to it.
         drop_path_rate: Stochastic depth in training, in [0, 1), per clip.
-        alignment: Form of the blocks.
+        alignment: Form of the blocks: ILA's (``"residual"``), or a baseline in its place (``"none"``,
+            ``"temporal_shift"``, ``"divided_space_time"``); None takes the checkpoint's, or the architecture's.
         alignment_width: Channels of the pair features, a multiple of 8; None takes the checkpoint's, or 256.
         interactive: First stage of the interactive block; None takes the checkpoint's or the tag's, or ``"separable"``.
         temporal_depth: Layers of the temporal head; None takes the checkpoint's, or 1.
@@ -139,6 +140,11 @@ def ila_vit_l14(*, pretrained: bool = False, **arguments: Any) -> ILAVisionTrans
 def ila_vit_l14_336(*, pretrained: bool = False, **arguments: Any) -> ILAVisionTransformer:
     """ILA on CLIP ViT-L/14 of 336 pixels. Arguments are those of :func:`create_model`."""
     return create_model("ila_vit_l14_336", pretrained=pretrained, **arguments)
+
+
+def ila_vit_nano8(*, pretrained: bool = False, **arguments: Any) -> ILAVisionTransformer:
+    """ILA on a small transformer with patches of 8 pixels, trained from scratch. Arguments: :func:`create_model`."""
+    return create_model("ila_vit_nano8", pretrained=pretrained, **arguments)
 
 
 def list_models(filter: str = "", *, pretrained: bool = False) -> list[str]:

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from .alignment import WINDOW_OFFSET, AlignmentMaps
-from .blocks import BLOCKS, ResidualBlock
+from .blocks import BLOCKS, FrameBlock
 from .configs import HeadKind, ILAConfig
 from .contracts import check_config, check_video
 from .heads import LinearHead, TextHead
-from .layers import LayerNorm, PatchEmbed, init_linear_
-from .temporal import TemporalHead
+from .layers import LayerNorm, PatchEmbed
+from .temporal import TemporalHead, resample_frames
 from .text import TextEncoder, check_class_names
 
 
@@ -47,7 +47,8 @@ class ILAVisionTransformer(nn.Module):
         pretrained_cfg: What the weights expect: pixels, frames, mean, std, interpolation, sampling; and the views
             (clips, crops) by which their accuracy is told.
         text_tensors: CLIP's text tower that came with the weights, under OpenAI's names; empty without one.
-        alignment_loss: Summed similarity loss of the last training forward, a scalar with a graph; None before.
+        alignment_loss: Summed similarity loss of the last training forward, a scalar with a graph; None before, and
+            in a model without alignment.
     """
 
     pretrained_cfg: dict[str, Any]
@@ -87,6 +88,12 @@ class ILAVisionTransformer(nn.Module):
         tokens = 1 + self.grid_size[0] * self.grid_size[1]
         self.cls_token = nn.Parameter(torch.zeros(1, 1, config.width))
         self.pos_embed = nn.Parameter(torch.zeros(1, tokens, config.width))
+        # Added to the tokens of each frame where the blocks need it, as in TimeSformer.
+        self.time_embed = (
+            nn.Parameter(torch.zeros(1, config.num_frames, config.width))
+            if BLOCKS[config.alignment].needs_frame_positions
+            else None
+        )
         self.norm_pre = LayerNorm(config.width)
         self.blocks = nn.ModuleList(
             BLOCKS[config.alignment](
@@ -119,8 +126,10 @@ class ILAVisionTransformer(nn.Module):
         Raises:
             TypeError: ``video`` is not a float tensor.
             ValueError: ``video`` has another shape.
-            RuntimeError: The text head has no classes yet.
+            RuntimeError: The text head has no classes yet, or the blocks predict no points.
         """
+        if return_points and not BLOCKS[self.config.alignment].has_points:
+            raise RuntimeError(f"return_points=True: blocks of alignment={self.config.alignment!r} predict no points")
         run = self._run_blocks(video)
         output = self.forward_head(run.tokens)
         if not return_points:
@@ -259,12 +268,13 @@ class ILAVisionTransformer(nn.Module):
 
     def no_weight_decay(self) -> set[str]:
         """Parameters that are not weight matrices although they have several dimensions."""
-        return {"cls_token", "pos_embed", "temporal.pos_embed"}
+        names = {"cls_token", "pos_embed", "temporal.pos_embed"}
+        return names if self.time_embed is None else {*names, "time_embed"}
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Parameter groups for layer-wise learning rates, as timm's ``group_parameters`` reads them."""
         return {
-            "stem": r"^cls_token|^pos_embed|^patch_embed|^norm_pre",
+            "stem": r"^cls_token|^pos_embed|^time_embed|^patch_embed|^norm_pre",
             "blocks": r"^blocks\.(\d+)"
             if coarse
             else [(r"^blocks\.(\d+)", None), (r"^norm|^proj|^temporal", (99999,))],
@@ -281,6 +291,16 @@ class ILAVisionTransformer(nn.Module):
         if isinstance(self.head, TextHead):
             self.head.prompts.init_identity()
 
+    def init_from_scratch(self) -> None:
+        """Lets alignment speak from the first step on, for training from random weights.
+
+        The layers by which it enters the blocks start at zero, to keep CLIP's answers. Where there is no CLIP, zeros
+        only keep the layers before them from learning.
+        """
+        for block in self._typed_blocks():
+            for layer in block.silent_layers():
+                layer.reset_parameters()
+
     def init_for_training(self) -> None:
         """Sets temporal head and prompts to the released recipe's starting values, after CLIP's weights were loaded."""
         self.temporal.init_for_training()
@@ -295,7 +315,8 @@ class ILAVisionTransformer(nn.Module):
         losses: list[Tensor] = []
         for index, block in enumerate(self.blocks[:depth]):
             x, block_maps, loss = block(x, self.grid_size, self.window_offset)
-            maps.append(block_maps)
+            if block_maps is not None:
+                maps.append(block_maps)
             if loss is not None:
                 losses.append(loss)
             if index in keep:
@@ -309,7 +330,10 @@ class ILAVisionTransformer(nn.Module):
         check_video(video, self.config.img_size, self.pos_embed.dtype)
         patches = self.patch_embed(video.flatten(0, 1))
         x = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches], dim=1)
-        return self.norm_pre(x + self.pos_embed).unflatten(0, video.shape[:2])
+        x = (x + self.pos_embed).unflatten(0, video.shape[:2])
+        if self.time_embed is not None:
+            x = x + resample_frames(self.time_embed, video.shape[1]).unsqueeze(2)
+        return self.norm_pre(x)
 
     def _block_indices(self, indices: int | Sequence[int] | None) -> list[int]:
         depth = len(self.blocks)
@@ -350,17 +374,27 @@ class ILAVisionTransformer(nn.Module):
         return LinearHead(self.config.embed_dim, num_classes) if kind == "linear" else nn.Identity()
 
     def _init_backbone(self) -> None:
-        """Sets random values in CLIP's part, for training from scratch; the other parts have set their own."""
-        width = self.config.width
-        nn.init.normal_(self.cls_token, std=width**-0.5)
-        nn.init.normal_(self.pos_embed, std=width**-0.5)
-        nn.init.normal_(self.proj.weight, std=width**-0.5)
-        for block in self._typed_blocks():
-            for layer in (block.attn.qkv, block.attn.proj, block.mlp.fc1, block.mlp.fc2):
-                init_linear_(layer)
+        """Sets random values in CLIP's part as CLIP began; the other parts have set their own.
 
-    def _typed_blocks(self) -> list[ResidualBlock]:
-        return cast("list[ResidualBlock]", list(self.blocks))
+        They scale with the width: a fixed 0.02 would leave a narrow model's attention almost silent, and its class
+        token almost blind.
+        """
+        std = self.config.width**-0.5
+        ends_of_branches = std * (2 * self.config.depth) ** -0.5
+        for tensor in (self.cls_token, self.pos_embed, self.proj.weight):
+            nn.init.normal_(tensor, std=std)
+        for block in self._typed_blocks():
+            for layer, layer_std in (
+                (block.attn.qkv, std),
+                (block.attn.proj, ends_of_branches),
+                (block.mlp.fc1, std * 2**-0.5),
+                (block.mlp.fc2, ends_of_branches),
+            ):
+                nn.init.normal_(layer.weight, std=layer_std)
+                nn.init.zeros_(layer.bias)
+
+    def _typed_blocks(self) -> list[FrameBlock]:
+        return cast("list[FrameBlock]", list(self.blocks))
 
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles leave the last loss behind: its graph can be neither copied nor pickled."""

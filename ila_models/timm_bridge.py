@@ -14,7 +14,7 @@ from timm.models import register_model
 from .factory import create_model
 from .ila_vit import ILAVisionTransformer
 
-__all__ = ["ila_vit_b16", "ila_vit_b32", "ila_vit_l14", "ila_vit_l14_336"]
+__all__ = ["ila_vit_b16", "ila_vit_b32", "ila_vit_l14", "ila_vit_l14_336", "ila_vit_nano8"]
 
 
 def _create(
@@ -65,3 +65,9 @@ def ila_vit_l14(pretrained: bool = False, **arguments: Any) -> ILAVisionTransfor
 def ila_vit_l14_336(pretrained: bool = False, **arguments: Any) -> ILAVisionTransformer:
     """ILA on CLIP ViT-L/14 of 336 pixels; see :func:`ila_models.create_model`."""
     return _create("ila_vit_l14_336", pretrained=pretrained, **arguments)
+
+
+@register_model
+def ila_vit_nano8(pretrained: bool = False, **arguments: Any) -> ILAVisionTransformer:
+    """ILA on a small transformer with patches of 8 pixels; see :func:`ila_models.create_model`."""
+    return _create("ila_vit_nano8", pretrained=pretrained, **arguments)

@@ -210,17 +210,27 @@ def test_constructors(name: str) -> None:
     assert name in ila_models.__all__
 
 
+def test_an_architecture_without_a_checkpoint() -> None:
+    assert create_model("ila_vit_nano8", num_classes=10).num_classes == 10
+    with pytest.raises(ValueError, match="ila_vit_nano8 has no pretrained checkpoint: leave pretrained=True out"):
+        create_model("ila_vit_nano8", pretrained=True)
+    info = model_info("ila_vit_nano8")
+    assert info.record is None
+    assert info.parameters < 2_000_000
+
+
 # Lists
 
 
 def test_lists() -> None:
-    assert list_models() == list(ARCHITECTURES) == ["ila_vit_b32", "ila_vit_b16", "ila_vit_l14", "ila_vit_l14_336"]
+    from_clip = ["ila_vit_b32", "ila_vit_b16", "ila_vit_l14", "ila_vit_l14_336"]
+    assert list_models() == list(ARCHITECTURES) == [*from_clip, "ila_vit_nano8"]
     assert list_models("*l14*") == ["ila_vit_l14", "ila_vit_l14_336"]
     assert list_models("nothing") == []
     assert list_models(pretrained=True) == list_pretrained()
     assert list_models("*.openai", pretrained=True) == list_pretrained("*.openai")
-    assert list_pretrained("*.openai") == [f"{name}.openai" for name in ARCHITECTURES]
-    assert {name.split(".")[0] for name in list_pretrained()} == set(ARCHITECTURES)
+    assert list_pretrained("*.openai") == [f"{name}.openai" for name in from_clip]
+    assert {name.split(".")[0] for name in list_pretrained()} == set(from_clip)
 
 
 @pytest.mark.parametrize(

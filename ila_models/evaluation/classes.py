@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 
-from ..data.annotations import LabelledVideos, numbers_by_name
+from ..data.annotations import LabelledVideos
+from ..data.labels import numbers_by_name
 
 _logger = logging.getLogger(__name__)
 

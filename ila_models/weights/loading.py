@@ -51,9 +51,10 @@ def fit(
         tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("head.")}
     if "pos_embed" in tensors:
         tensors["pos_embed"] = _resample_pixels(tensors["pos_embed"], checkpoint.config, config)
-    frames = tensors.get("temporal.pos_embed")
-    if frames is not None and frames.ndim == 3 and frames.shape[1] == checkpoint.config.num_frames:
-        tensors["temporal.pos_embed"] = resample_frames(frames, config.num_frames)
+    for name in ("temporal.pos_embed", "time_embed"):
+        frames = tensors.get(name)
+        if frames is not None and frames.ndim == 3 and frames.shape[1] == checkpoint.config.num_frames:
+            tensors[name] = resample_frames(frames, config.num_frames)
 
     unexpected = sorted(set(tensors) - set(state))
     misshapen = [

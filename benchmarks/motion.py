@@ -1,0 +1,167 @@
+"""Who sees motion: one small network with alignment, and with others in its place, each trained on the motion data.
+
+Run on any machine; what is finished stands in the results, and what is not goes on from its last checkpoint::
+
+    python benchmarks/motion.py --work DIR --out benchmarks/results/NAME.json [--jobs 2] [--until 17:30]
+
+Every network is that of the recipe ``ila_vit_nano8.motion_8x64``, with the same data, budget and seeds; it differs in
+what stands in the place of alignment, and in whether a transformer over the frames or their plain mean makes the video
+vector. Accuracy is counted on clips of a seed that nobody trained on. Two clips are twins if one is the other's motion
+backwards; to be right about the pair, the order of the frames need not be seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from provenance import provenance
+
+from ila_models import create_model, create_transform
+from ila_models.data.motion import TEST_SEED, motion_clips
+from ila_models.weights.cache import write_atomically
+
+RECIPE = "ila_vit_nano8.motion_8x64"
+FORMS = ("residual", "none", "temporal_shift", "divided_space_time")
+TEMPORAL_DEPTHS = (1, 0)
+SEEDS = (0, 1, 2)
+TEST_CLIPS = 2000
+STEPS_PER_CALL = 100
+
+
+def main() -> None:
+    """Trains what is missing, and writes the JSON file after every run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True, metavar="DIR", help="folder of the runs")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON file to write")
+    parser.add_argument("--epochs", type=int, default=20, help="budget: epochs of 3200 clips (default: 20)")
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, of one thread each (default: 1)")
+    parser.add_argument("--until", metavar="HH:MM", help="stop then, to go on later")
+    options = parser.parse_args()
+    budget = {"clips": 3200 * options.epochs, "epochs": options.epochs}
+    done = read_runs(options.out, budget)
+    waiting = [run for run in every_run() if run_name(run) not in {each["name"] for each in done}]
+
+    def train_and_note(run: dict[str, Any]) -> None:
+        if train(run, options.work / run_name(run), epochs=options.epochs, until=options.until):
+            done.append(measure(run, options.work / run_name(run)))
+            write(options.out, budget, done)
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        list(pool.map(train_and_note, waiting))
+
+
+def every_run() -> list[dict[str, Any]]:
+    """All runs, those of one seed together."""
+    return [
+        {"alignment": form, "temporal_depth": depth, "seed": seed}
+        for seed, depth, form in itertools.product(SEEDS, TEMPORAL_DEPTHS, FORMS)
+    ]
+
+
+def run_name(run: dict[str, Any]) -> str:
+    """A run as a file is called."""
+    return f"{run['alignment']}-temporal{run['temporal_depth']}-seed{run['seed']}"
+
+
+def train(run: dict[str, Any], folder: Path, *, epochs: int, until: str | None) -> bool:
+    """Trains a network by the package's own command, piece by piece; whether it came to its end before the time."""
+    overrides = {
+        "model.alignment": run["alignment"],
+        "model.temporal_depth": run["temporal_depth"],
+        "run.seed": run["seed"],
+        "run.validate_every": epochs,
+        "schedule.epochs": epochs,
+        "schedule.shrink_window_from": 2 * epochs // 3,
+    }
+    command = [sys.executable, "-m", "ila_models", "--quiet", "train", "--config", RECIPE, "--out", str(folder)]
+    command += ["--stop-after", str(STEPS_PER_CALL), *(f"{name}={value}" for name, value in overrides.items())]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    while not (folder / "model").exists():
+        if until is not None and time.strftime("%H:%M") >= until:
+            return False
+        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+    return True
+
+
+@torch.inference_mode()
+def measure(run: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """What a trained network tells apart, and where and how long it was trained."""
+    model = create_model(f"local-dir:{folder / 'model'}")
+    transform = create_transform(model)
+    found, labels = [], []
+    for start in range(0, TEST_CLIPS, 50):
+        clips, right = motion_clips(range(start, start + 50), seed=TEST_SEED)
+        found.append(model(transform(clips)).argmax(dim=1))
+        labels.append(right)
+    answers, truth = torch.cat(found), torch.cat(labels)
+    right_pair = answers // 2 == truth // 2
+    steps = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    seconds = [line["seconds"] for line in steps if line["kind"] == "step"][-1]
+    return {
+        "name": run_name(run),
+        **run,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "top1": percent(answers == truth),
+        "pair": percent(right_pair),
+        "twins": percent((answers == truth)[right_pair]),
+        "minutes": round(seconds / 60, 1),
+        **provenance(("torch", "timm")),
+    }
+
+
+def percent(right: torch.Tensor) -> float:
+    """How many are right."""
+    return round(100 * float(right.double().mean()), 2)
+
+
+def read_runs(path: Path, budget: dict[str, int]) -> list[dict[str, Any]]:
+    """The finished runs of earlier calls."""
+    if not path.exists():
+        return []
+    result = json.loads(path.read_text())
+    if result["budget"] != budget:
+        raise SystemExit(f"{path} is of another budget: {result['budget']}")
+    return list(result["runs"])
+
+
+def write(path: Path, budget: dict[str, int], runs: list[dict[str, Any]]) -> None:
+    """Writes the runs and their table, whole or not at all."""
+    result = {
+        "benchmark": "motion",
+        "command": f"python benchmarks/motion.py --epochs {budget['epochs']}",
+        "test": {"clips": TEST_CLIPS, "seed": TEST_SEED},
+        "budget": budget,
+        "summary": summary(runs),
+        "runs": sorted(runs, key=lambda each: str(each["name"])),
+    }
+    write_atomically(path, json.dumps(result, indent=2).encode() + b"\n")
+
+
+def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Mean, and standard deviation over the seeds, of every network; percent."""
+    rows = []
+    for form, depth in itertools.product(FORMS, TEMPORAL_DEPTHS):
+        same = [run for run in runs if (run["alignment"], run["temporal_depth"]) == (form, depth)]
+        if same:
+            row: dict[str, Any] = {"alignment": form, "temporal_depth": depth, "seeds": len(same)}
+            for name in ("top1", "pair", "twins"):
+                values = [run[name] for run in same]
+                row[name] = round(statistics.mean(values), 2)
+                row[f"{name}_spread"] = round(statistics.stdev(values), 2) if len(values) > 1 else None
+            rows.append(row)
+    return rows
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""Where, when and with what a number was measured."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def provenance(packages: Sequence[str]) -> dict[str, Any]:
+    """The facts that every result states.
+
+    Args:
+        packages: Distributions whose versions matter.
+    """
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "commit": commit(),
+        "machine": f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores, {platform.system()}",
+        "versions": {name: version(name) for name in packages} | {"python": platform.python_version()},
+    }
+
+
+def commit() -> str:
+    """The commit measured, marked where tracked files differ from it."""
+    said = subprocess.run(
+        ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    return said.stdout.strip() or "unknown"

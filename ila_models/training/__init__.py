@@ -1,0 +1,1 @@
+"""Training: the released recipe for everybody's videos, and the small models that this package ships."""

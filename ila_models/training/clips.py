@@ -1,0 +1,129 @@
+"""Training clips: files decoded on the fly, or clips made on the fly."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ..data import VideoError, load_video
+from ..data.annotations import LabelledVideos
+from ..data.motion import motion_clips
+from ..data.shards import ShardedVideos
+from .augment import ClipAugmentation
+from .batches import ClipKey, seed_of
+
+_logger = logging.getLogger(__name__)
+
+# A broken video is replaced by another one. So many in a row mean that something else is wrong.
+_MOST_REPLACEMENTS = 20
+
+
+class Clip(NamedTuple):
+    """What a worker gives: uint8 frames [T, 3, S, S], the label, the seed of what is still to be done, what broke."""
+
+    frames: Tensor
+    label: int
+    seed: int
+    broken: tuple[str, ...] = ()
+
+
+class VideoClips(Dataset[Clip]):
+    """Clips of videos: one frame at random of each of T segments, augmented."""
+
+    def __init__(
+        self, videos: LabelledVideos | ShardedVideos, *, frames_in: Callable[[int], int], augmentation: ClipAugmentation
+    ) -> None:
+        """Takes the videos, the frames of a clip in an epoch, and what is done to them."""
+        self._videos = videos
+        self._frames_in, self._augmentation = frames_in, augmentation
+
+    def __len__(self) -> int:
+        """How many videos."""
+        return len(self._videos)
+
+    def __getitem__(self, key: ClipKey) -> Clip:
+        """Decodes a clip. A video that cannot be used is told and replaced by the next that the key's seed names.
+
+        Raises:
+            VideoError: Many in a row cannot be used.
+        """
+        index, broken = key.sample, []
+        while True:
+            try:
+                frames = load_video(
+                    self._videos.source(index),
+                    num_frames=self._frames_in(key.epoch),
+                    sampling="random_in_segments",
+                    generator=torch.Generator().manual_seed(key.seed),
+                )
+            except (OSError, VideoError) as error:
+                broken.append(f"{self._videos.name(index)}: {error}")
+                if len(broken) >= _MOST_REPLACEMENTS:
+                    raise VideoError(
+                        f"{len(broken)} videos in a row cannot be used, the last one {broken[-1]}"
+                    ) from error
+                index = seed_of(key.seed, len(broken)) % len(self)
+                continue
+            frames = self._augmentation(frames, seed=key.seed)
+            return Clip(frames, self._videos.labels[index], seed_of(key.seed), tuple(broken))
+
+
+class MotionClips(Dataset[Clip]):
+    """Clips of :mod:`ila_models.data.motion`, other ones in every epoch, augmented."""
+
+    def __init__(
+        self, clips: int, *, seed: int, frames_in: Callable[[int], int], img_size: int, augmentation: ClipAugmentation
+    ) -> None:
+        """Takes the size of an epoch, the frames of a clip in an epoch, and what the clips are."""
+        self._clips, self._seed = clips, seed
+        self._frames_in, self._img_size, self._augmentation = frames_in, img_size, augmentation
+
+    def __len__(self) -> int:
+        """Clips of an epoch."""
+        return self._clips
+
+    def __getitems__(self, keys: list[ClipKey]) -> list[Clip]:
+        """Makes the clips of a batch together."""
+        indices = [key.epoch * self._clips + key.sample for key in keys]
+        num_frames = self._frames_in(keys[0].epoch)  # a batch is of one epoch
+        frames, labels = motion_clips(indices, seed=self._seed, num_frames=num_frames, img_size=self._img_size)
+        return [
+            Clip(self._augmentation(clip, seed=key.seed), label, seed_of(key.seed))
+            for key, clip, label in zip(keys, frames, labels.tolist(), strict=True)
+        ]
+
+    def __getitem__(self, key: ClipKey) -> Clip:
+        """Makes one clip."""
+        return self.__getitems__([key])[0]
+
+
+class Batch(NamedTuple):
+    """Clips of a step: uint8 frames [B, T, 3, S, S], labels [B], seeds, and what broke on the way."""
+
+    frames: Tensor
+    labels: Tensor
+    seeds: list[int]
+    broken: list[str]
+
+
+def worker_context(num_workers: int) -> str | None:
+    """How decoding processes are started: not by fork, which copies locks that FFmpeg's threads may hold."""
+    if not num_workers:
+        return None
+    return "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+
+
+def collate(clips: list[Clip]) -> Batch:
+    """Puts clips together."""
+    return Batch(
+        torch.stack([clip.frames for clip in clips]),
+        torch.tensor([clip.label for clip in clips]),
+        [clip.seed for clip in clips],
+        [message for clip in clips for message in clip.broken],
+    )
