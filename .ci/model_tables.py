@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from ila_models.weights.manifest import DriveSource, Record, records
+from ila_models.weights.manifest import PackageSource, Record, Source, records
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,9 +29,9 @@ def percent(value: float | None) -> str:
     return "not measured yet" if value is None else f"{value:.1f}"
 
 
-def is_released(record: Record) -> bool:
-    """Whether it is one of the authors' files; the others are frozen CLIP."""
-    return any(isinstance(source, DriveSource) for source in record.sources)
+def amount(number: int, unit: float, name: str) -> str:
+    """A number in units, small ones with two digits that count."""
+    return f"{number / unit:.0f} {name}" if number >= 10 * unit else f"{number / unit:.2g} {name}"
 
 
 def shape(record: Record) -> str:
@@ -40,8 +40,11 @@ def shape(record: Record) -> str:
 
 
 def readme_table() -> str:
-    """What the released checkpoints are and cost, Kinetics first."""
-    released = sorted(filter(is_released, records().values()), key=lambda record: record.tag.partition("_")[0])
+    """What the trained checkpoints are and cost, by their data; frozen CLIP is not among them."""
+    trained = sorted(
+        (record for record in records().values() if record.evaluation is not None),
+        key=lambda record: record.tag.partition("_")[0],
+    )
     return table(
         [
             "checkpoint",
@@ -56,15 +59,20 @@ def readme_table() -> str:
             [
                 f"`{record.name}`",
                 shape(record),
-                f"{record.parameters / 1e6:.0f} M",
-                f"{record.multiply_adds / 1e9:.0f} G",
+                amount(record.parameters, 1e6, "M"),
+                amount(record.multiply_adds, 1e9, "G"),
                 "not known" if record.paper_gflops is None else f"{record.paper_gflops:g}",
                 f"{record.reported.top1:.1f} / {record.reported.top5:.1f}" if record.reported else "none",
                 percent(record.measured and record.measured.top1),
             ]
-            for record in released
+            for record in trained
         ),
     )
+
+
+def address(source: Source) -> str:
+    """Where a link in docs/ goes."""
+    return f"../{source.url}" if isinstance(source, PackageSource) else source.url
 
 
 def docs_table() -> str:
@@ -75,7 +83,7 @@ def docs_table() -> str:
             [
                 f"`{record.name}`" + (" (default)" if record.default else ""),
                 record.description,
-                f"[{type(source).__name__.removesuffix('Source')}]({source.url})",
+                f"[{type(source).__name__.removesuffix('Source')}]({address(source)})",
                 "not measured yet" if source.sha256 is None else f"`{source.sha256[:12]}…`",
                 "not measured yet" if source.size is None else f"{source.size / 1e6:.0f} MB",
                 record.license or "not stated",

@@ -8,10 +8,13 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from ila_models.configs import ARCHITECTURES
+from ila_models.data.motion import MOTION_CLASSES
+from ila_models.weights.files import file_sha256
 from ila_models.weights.manifest import (
     OURS,
     DriveSource,
     HubSource,
+    PackageSource,
     dataset,
     default_record,
     manifest_path,
@@ -38,6 +41,7 @@ CLIP = {
     "ila_vit_l14.openai": "timm/vit_large_patch14_clip_224.openai",
     "ila_vit_l14_336.openai": "timm/vit_large_patch14_clip_336.openai",
 }
+MOTION = "ila_vit_nano8.motion_8x64"
 
 
 def test_it_follows_its_schema():
@@ -85,8 +89,8 @@ def test_a_release_is_noted_as_the_first_source(tmp_path):
         add_hub_source("ila_vit_b16.other", source, manifest=manifest)
 
 
-def test_it_holds_the_ten_released_checkpoints_and_clip():
-    assert set(records()) == set(RELEASED) | set(CLIP)
+def test_it_holds_the_ten_released_checkpoints_clip_and_ours():
+    assert set(records()) == set(RELEASED) | set(CLIP) | {MOTION}
     assert manifest_path().name == "weights_manifest.json"
 
 
@@ -129,6 +133,24 @@ def test_clip_record(name):
     assert source.repo_id == CLIP[name]
     assert source.filename == "open_clip_model.safetensors", "the file that has both towers"
     assert records()[name].base_model == CLIP[name]
+
+
+def test_the_motion_record():
+    record = records()[MOTION]
+    (source,) = record.sources
+    assert isinstance(source, PackageSource)
+    assert source.path.parent == manifest_path().parent / "ila_models" / "checkpoints"
+    assert (source.sha256, source.size) == (file_sha256(source.path), source.path.stat().st_size)
+    assert source.size < 6_000_000
+    assert default_record("ila_vit_nano8") is record
+    assert record.reported is None
+    assert record.base_model is None
+    assert record.license == "mit"
+    assert record.evaluation.dataset == dataset("motion")
+    assert record.evaluation.dataset.num_classes == len(MOTION_CLASSES)
+    measured = json.loads((manifest_path().parent / record.measured.source).read_text(encoding="utf-8"))
+    assert (record.measured.top1, record.measured.top5) == (measured["top1"], measured["top5"])
+    assert measured["sha256"] == source.sha256
 
 
 @pytest.mark.parametrize("architecture", [name for name in ARCHITECTURES if name != "ila_vit_nano8"])

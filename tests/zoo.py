@@ -42,6 +42,9 @@ def open_zoo(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if hasattr(pkgutil.resolve_name(module), "ARCHITECTURES"):
             monkeypatch.setattr(f"{module}.ARCHITECTURES", ZOO)
     document = json.loads(manifest.manifest_path().read_text(encoding="utf-8"))
+    document["checkpoints"] = {
+        name: entry for name, entry in document["checkpoints"].items() if name.partition(".")[0] in ZOO
+    }
     for name, entry in document["checkpoints"].items():
         entry["arguments"]["img_size"] = list(ZOO[name.partition(".")[0]].img_size)
     path = folder / manifest.FILE_NAME

@@ -1,4 +1,4 @@
-"""Where weights come from: a path, a cache, the Hub, Google Drive. Every place that was tried is said."""
+"""Where weights come from: a path, this package, a cache, the Hub, Google Drive. Every place that was tried is said."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .cache import cache_folder, check_file, check_first_download
 from .drive import fetch_drive_file
 from .errors import CheckpointError
 from .hub import WEIGHTS_NAME, cached_hub_file, check_content, fetch_config, fetch_from_repository, fetch_hub_file
-from .manifest import OURS, DriveSource, HubSource, Record
+from .manifest import OURS, DriveSource, HubSource, PackageSource, Record, Source
 
 _logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def fetch_record(record: Record) -> Path:
     tried = []
     for source in record.sources:
         try:
-            return _fetch_hub_source(source) if isinstance(source, HubSource) else _fetch_drive_source(source)
+            return _fetch_source(source)
         except (CheckpointError, FileNotFoundError) as error:
             tried.append(f"  {source.url}\n    {error}")
     raise CheckpointError(
@@ -73,7 +73,7 @@ def fetch_record(record: Record) -> Path:
 
 
 def cached_file(record: Record) -> Path | None:
-    """The first of a record's sources that is in a cache, checked; None if none is. The network is left alone."""
+    """The first of a record's sources that is on this machine, checked; None if none is. The network is left alone."""
     for source in record.sources:
         path = _cached(source)
         if path is None:
@@ -87,12 +87,12 @@ def cached_file(record: Record) -> Path | None:
     return None
 
 
-def find_source(record: Record) -> tuple[Path, HubSource | DriveSource] | None:
-    """The first of a record's sources that is in a cache, whatever its state; None if none is."""
+def find_source(record: Record) -> tuple[Path, Source] | None:
+    """The first of a record's sources that is in a cache or in the package, whatever its state; None if none is."""
     return next(((path, source) for source in record.sources if (path := _cached(source)) is not None), None)
 
 
-def check_source(path: Path, source: HubSource | DriveSource) -> str:
+def check_source(path: Path, source: Source) -> str:
     """Checks a file that came from a source, and returns its sha256.
 
     Raises:
@@ -106,11 +106,24 @@ def check_source(path: Path, source: HubSource | DriveSource) -> str:
     return sha256
 
 
-def _cached(source: HubSource | DriveSource) -> Path | None:
+def _cached(source: Source) -> Path | None:
     if isinstance(source, HubSource):
         return cached_hub_file(source.repo_id, source.filename, source.revision)
-    path = _drive_path(source)
+    path = source.path if isinstance(source, PackageSource) else _drive_path(source)
     return path if path.is_file() else None
+
+
+def _fetch_source(source: Source) -> Path:
+    if isinstance(source, HubSource):
+        return _fetch_hub_source(source)
+    return _fetch_drive_source(source) if isinstance(source, DriveSource) else _take_package_source(source)
+
+
+def _take_package_source(source: PackageSource) -> Path:
+    if not source.path.is_file():
+        raise FileNotFoundError(f"{source.path} comes with this package and is not there: reinstall ila-models")
+    check_source(source.path, source)
+    return source.path
 
 
 def _fetch_hub_source(source: HubSource) -> Path:

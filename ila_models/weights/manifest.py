@@ -62,16 +62,36 @@ class DriveSource:
         return f"https://drive.google.com/file/d/{self.file_id}/view"
 
 
-Source = HubSource | DriveSource
-_SOURCES = {"huggingface_hub": HubSource, "google_drive": DriveSource}
+@dataclass(frozen=True, kw_only=True)
+class PackageSource:
+    """A file that comes with this package; the other attributes are as in :class:`HubSource`."""
+
+    filename: str
+    layout: str
+    sha256: str | None
+    size: int | None
+
+    @property
+    def path(self) -> Path:
+        """Where the file stands on this machine."""
+        return Path(__file__).resolve().parents[1] / "checkpoints" / self.filename
+
+    @property
+    def url(self) -> str:
+        """Where the file stands in this repository."""
+        return f"ila_models/checkpoints/{self.filename}"
+
+
+Source = HubSource | DriveSource | PackageSource
+_SOURCES = {"huggingface_hub": HubSource, "google_drive": DriveSource, "package": PackageSource}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Data that models are trained and measured on: its name, its name on the Hub's model cards, its classes."""
+    """Data that models are trained and measured on: its name, its name on the Hub (None if not there), its classes."""
 
     name: str
-    hub_id: str
+    hub_id: str | None
     num_classes: int
 
 
@@ -130,7 +150,7 @@ class Record:
         parameters: Parameters of the whole model with its head, without a text tower.
         multiply_adds: Of one clip through the whole model, one multiply-add as one; with 400 classes where the user
             names them.
-        base_model: Hub repository of the CLIP that it was trained from.
+        base_model: Hub repository of the CLIP that it was trained from; None if it was trained from scratch.
         preprocessing: Mean, std, interpolation, antialias, resize_ratio, sampling, views (clips, crops).
         sources: Where it can be had, best first.
         evaluation: Data and views of the metrics, None where there are none.
@@ -147,7 +167,7 @@ class Record:
     arguments: dict[str, Any]
     parameters: int
     multiply_adds: int
-    base_model: str
+    base_model: str | None
     preprocessing: dict[str, Any]
     sources: tuple[Source, ...]
     evaluation: Evaluation | None
@@ -199,13 +219,18 @@ def forget_manifest() -> None:
     records.cache_clear()
 
 
-def preprocessing(name: Literal["ila", "clip"]) -> dict[str, Any]:
-    """What the released models (``"ila"``) or frozen CLIP (``"clip"``) expect of their input, as a fresh dictionary."""
+def preprocessing(name: Literal["ila", "clip", "motion"]) -> dict[str, Any]:
+    """What weights expect of their input, as a fresh dictionary.
+
+    Args:
+        name: ``"ila"`` of the released models, ``"clip"`` of frozen CLIP, ``"motion"`` of models trained on
+            :mod:`ila_models.data.motion`, whose clips are taken whole.
+    """
     return dict(_document()["preprocessing"][name])
 
 
 def dataset(name: str) -> Dataset:
-    """The data of this short name, with which tags begin: ``"k400"``, ``"ssv2"``."""
+    """The data of this short name, with which tags begin: ``"k400"``, ``"ssv2"``, ``"motion"``."""
     return Dataset(**_document()["datasets"][name])
 
 
