@@ -102,6 +102,8 @@ def test_every_frame_equals_plain_decoding(name: str, tmp_path: Path) -> None:
         assert len(reader) == len(expected)
         assert (reader.height, reader.width) == expected.shape[-2:]
         assert torch.equal(reader.decode(order), expected[order])
+        sparse = [0, 5, 9, 10, 22, 41]
+        assert torch.equal(reader.decode(sparse), expected[sparse])
         for index in (len(reader) - 1, 0, 13, 12, 11, 37, 38):  # alone, and mostly backwards
             assert torch.equal(reader.decode([index])[0], expected[index])
         assert torch.equal(reader.decode(range(len(reader))), expected)
@@ -180,6 +182,30 @@ def test_frames_of_one_group_are_decoded_in_one_pass(tmp_path: Path, decoded: li
         for index in range(80, 90):  # going on from where the last request ended
             assert frame_numbers(reader.decode([index])) == [index]
         assert len(decoded) <= 20 + 20
+
+
+def test_frames_that_nobody_needs_are_passed_over(tmp_path: Path, decoded: list[int]) -> None:
+    path = write_clip(
+        tmp_path / "a.mp4", frames=90, options={"g": "90", "bf": "2", "b-pyramid": "0", "sc_threshold": "0"}
+    )
+    expected = decode_plainly(path)
+    for sparse in ([7, 30, 89], [1, 2, 3, 40, 88], [29]):
+        decoded.clear()
+        with VideoReader(path) as reader:
+            assert torch.equal(reader.decode(sparse), expected[sparse])
+            assert len(decoded) <= sparse[-1] / 3 + 25, "of three frames, no other leans on two"
+            after = range(sparse[-1] + 1, min(sparse[-1] + 9, 90))
+            assert torch.equal(reader.decode(after), expected[list(after)])
+            assert reader._may_skip, "nothing had to be decoded again"
+
+
+def test_a_decoder_that_passes_over_too_much_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_clip(tmp_path / "a.mp4", frames=40, options={"g": "40", "bf": "2"})
+    expected = decode_plainly(path)
+    monkeypatch.setattr(Playback, "_nobody_wants", lambda self, packet: self.skips)
+    with VideoReader(path) as reader:
+        assert torch.equal(reader.decode([3, 4, 5, 20]), expected[[3, 4, 5, 20]])
+        assert not reader._may_skip
 
 
 def test_clips_are_decoded_in_one_pass(tmp_path: Path, decoded: list[int]) -> None:

@@ -62,6 +62,8 @@ class VideoReader:
             self._container = Container(self._file, name=self.name)
             stack.callback(lambda: self._container.close())  # the one that is open then: it changes
             self._playback: Playback | None = None
+            self._wanted: tuple[int, ...] = ()
+            self._may_skip = True
             self._reformatter = VideoReformatter()
             self._is_open = True
             stream = self._container.stream
@@ -141,7 +143,10 @@ class VideoReader:
                 raise ValueError(f"Frame {index} is out of range: {self.name} has the frames 0 to {len(self) - 1}.")
             rows.setdefault(index, []).append(row)
         video = torch.empty(sum(map(len, rows.values())), 3, self.height, self.width, dtype=torch.uint8)
-        for index in sorted(rows):
+        self._wanted = tuple(sorted(rows))
+        if self._playback is not None:
+            self._playback.want(self._wanted)
+        for index in self._wanted:
             picture = self._picture(index)
             for row in rows[index]:
                 video[row] = picture
@@ -168,11 +173,12 @@ class VideoReader:
         if playback is None or number < playback.next_frame or start > playback.packets_read:
             playback = self._play_from(start)
         frame = playback.advance_to(number)
-        if frame is None and not playback.is_from_start:
+        if frame is None and (not playback.is_from_start or playback.skips):
+            self._may_skip = False
             playback = self._play_from(0)
             frame = playback.advance_to(number)
             if frame is not None:
-                logger.info("%s: seeking does not lead to frame %d; decoding from the start", self.name, number)
+                logger.info("%s: frame %d comes only when all before it are decoded", self.name, number)
                 self._can_seek = False
         self._playback = playback if frame is not None else None
         if frame is None:
@@ -191,7 +197,10 @@ class VideoReader:
             self._container = Container(self._file, name=self.name)
             packets = self._container.packets()
         index = self._index if self._frames_have_pts else None
-        return Playback(packets, self._container.stream.codec_context, start=start, index=index)
+        codec = self._container.stream.codec_context
+        playback = Playback(packets, codec, start=start, index=index, may_skip=self._may_skip)
+        playback.want(self._wanted)
+        return playback
 
     def _times_by_decoding(self) -> list[int | None]:
         playback = self._play_from(0)
