@@ -28,7 +28,8 @@ from ila_models.data.motion import (
     writing,
 )
 from ila_models.data.motion.drawing import cover, draw_clip, place_shape
-from ila_models.data.motion.randomness import noise
+from ila_models.data.motion.easing_in import ease, hardness
+from ila_models.data.motion.randomness import Draws, noise
 from ila_models.data.motion.scenes import MOTIONS, OUTLINES, OVERHANG, PATTERNS, Scene, scene_of
 
 SEED = 2_000_003
@@ -237,6 +238,45 @@ class TestScenes:
         scene = scene_of(SEED, 4)
         few, many = (draw_clip(scene, torch.zeros(count, 3, 64, 64)) for count in (2, 15))
         assert torch.equal(few, many[[0, 14]])
+
+
+class TestDifficulty:
+    def test_clips_grow_from_easy_ones_to_what_they_are(self) -> None:
+        clips, labels = motion_clips(range(30), seed=SEED)
+        shown = {level: motion_clips(range(30), seed=SEED, difficulty=level) for level in (0.0, 0.4, 0.99, 1.0)}
+        assert all(torch.equal(each, labels) for _, each in shown.values())
+        assert torch.equal(shown[1.0][0], clips)
+        distances = [(each.float() - clips.float()).abs().mean().item() for each, _ in shown.values()]
+        assert distances == sorted(distances, reverse=True)
+        assert distances[2] < 2 < 40 < distances[0]
+
+    def test_the_easiest_are_white_triangles_on_black_that_move_as_much(self) -> None:
+        for index in range(30):
+            scene = scene_of(SEED, index)
+            easy = ease(scene, 0.0)
+            assert (easy.shape.outline, easy.shape.x, easy.shape.y, easy.noise) == ("triangle", 0.5, 0.5, 0.0)
+            assert (easy.distractors, easy.drift) == ((), (0.0, 0.0))
+            assert (easy.label, easy.amount, easy.easing) == (scene.label, scene.amount, scene.easing)
+            assert min(min(easy.shape.texture.colours)) > 0.7
+            assert max(max(easy.background.colours)) < 0.3
+            assert ease(scene, 1.0) == scene
+
+    def test_easy_clips_stay_among_the_others_for_a_while(self) -> None:
+        for level, low, high in ((0.0, 0.0, 0.0), (0.25, 0.0, 0.5), (0.5, 0.0, 1.0), (0.9, 0.8, 1.0)):
+            values = [hardness(Draws(SEED, index, of_hardness=True), level) for index in range(300)]
+            assert low <= min(values) <= low + 0.02
+            assert high - 0.02 <= max(values) <= high
+
+    def test_twins_are_as_hard(self) -> None:
+        scene = scene_of(SEED, 3)
+        for hard in (0.0, 0.3, 0.7):
+            other = ease(replace(scene, label=twin(scene.label)), hard)
+            assert other == replace(ease(scene, hard), label=twin(scene.label))
+
+    @pytest.mark.parametrize("level", [-0.1, 1.1])
+    def test_a_difficulty_out_of_range_is_named(self, level: float) -> None:
+        with pytest.raises(ValueError, match=f"difficulty is {level}; it must be in 0 to 1"):
+            motion_clips([0], seed=SEED, difficulty=level)
 
 
 class TestClips:

@@ -21,7 +21,8 @@ from zoo import RELEASED, open_zoo, released_state, write_released
 from ila_models import CheckpointError, create_model
 from ila_models.cli.main import main
 from ila_models.publishing.folder import publish_folder
-from ila_models.weights.manifest import forget_manifest
+from ila_models.training.config import RECIPES
+from ila_models.weights.manifest import forget_manifest, manifest_path
 
 K400, SSV2 = "ila_vit_b16.k400_8x224", "ila_vit_b16.ssv2_8x224"
 PUBLISHED_FILES = {"README.md", "config.json", "model.safetensors", "test/reference.safetensors"}
@@ -458,6 +459,29 @@ def test_a_collection_needs_a_manifest(
     assert main(command) == 1
     assert f"{tmp_path / 'mine.json'} is no manifest of checkpoints" in capsys.readouterr().err
     assert hub.requests == []
+
+
+def test_the_checkpoint_of_the_package_is_published_as_our_own(
+    hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "ila_vit_nano8.motion_8x64"
+    path = tmp_path / "weights_manifest.json"
+    path.write_text(manifest_path().read_text(encoding="utf-8"), encoding="utf-8")
+    monkeypatch.setattr("ila_models.weights.manifest.manifest_path", lambda: path)
+    forget_manifest()
+    shipped = create_model(name, pretrained=True)
+    assert publish(name, manifest=path, license=None) == 0
+    card = hub.repository(f"owner/{name}").head.files["README.md"].location.read_text()
+    assert f"ila-models train --config {name} --out DIR" in card
+    assert (RECIPES / f"{name}.yaml").is_file()
+    assert "license: mit" in card
+    assert "a program drew" in card
+    assert json.loads(path.read_text())["checkpoints"][name]["sources"][0]["kind"] == "package", "found without the Hub"
+    fetched = create_model(f"hf-hub:owner/{name}")
+    assert fetched.class_names == shipped.class_names
+    assert torch.equal(logits(fetched), logits(shipped))
+    assert main(["--quiet", "verify", f"hf-hub:owner/{name}"]) == 0
+    forget_manifest()
 
 
 def test_the_package_s_manifest_is_read_where_none_is_given(

@@ -239,16 +239,16 @@ def test_a_short_run_learns_the_order_of_frames(tmp_path: Path, monkeypatch: pyt
     plain = {name: 0 for name in ("color_jitter", "grey", "erasing", "mixup", "cutmix", "label_smoothing")}
     made = config(
         model={"num_frames": 2, "dropout": 0.0, "drop_path_rate": 0.0},
-        data={"train_clips": 4000, "validation_clips": 500},
+        data={"train_clips": 2000, "validation_clips": 500, "easy_epochs": 3},
         augmentation={"crop_scales": [1.0], **plain},
         optimizer={"lr": 1.5e-3, "clip_norm": 1.0, "similarity_weight": 0.1},
         schedule={"epochs": 4, "warmup_epochs": 0.5, "shrink_window_from": 2},
-        run={"batch_size": 20, "save_every": 2000, "validate_every": 4, "ema": None},
+        run={"batch_size": 20, "save_every": 1000, "validate_every": 4, "ema": None},
     )
     result = train(made, tmp_path)
     losses = [line["loss"] for line in read_log(tmp_path) if line["kind"] == "step"]
-    assert sum(losses[:50]) / 50 > 2.27  # chance is log(10) = 2.303
-    assert sum(losses[-100:]) / 100 < 2.1
+    assert sum(losses[:5]) / 5 > 2.25  # chance is log(10) = 2.303
+    assert sum(losses[-50:]) / 50 < 2.05  # of clips as they are
     assert result.accuracy is not None
     assert result.accuracy.top1 > 18  # 500 clips at chance give 10 % +- 1.3 %
 
@@ -258,7 +258,7 @@ def test_a_short_run_learns_the_order_of_frames(tmp_path: Path, monkeypatch: pyt
     with torch.inference_mode():
         found = model((frames.float() / 255 - mean) / std).argmax(dim=1)
     appears_or_vanishes = (labels >= 8) & (found >= 8)
-    assert appears_or_vanishes.sum() > 40
+    assert appears_or_vanishes.sum() > 20
     # A model that does not see the order is right in half of them.
     assert (found == labels)[appears_or_vanishes].float().mean() > 0.75
 

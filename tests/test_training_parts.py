@@ -13,9 +13,11 @@ from failures import FORK
 from tiny import make_clips, make_model
 from torch import nn
 
+from ila_models.data.motion import motion_clips
 from ila_models.training.augment import ClipAugmentation
 from ila_models.training.batch_norm import FrozenBatchNorm2d, SyncedBatchNorm2d, convert_batch_norms
-from ila_models.training.batches import StepBatches, seed_of
+from ila_models.training.batches import ClipKey, StepBatches, seed_of
+from ila_models.training.clips import MotionClips
 from ila_models.training.config import AugmentationSection, OptimizerSection, ScheduleSection, load_config
 from ila_models.training.mixing import ClipMixup, smooth
 from ila_models.training.parameters import make_optimizer
@@ -145,6 +147,18 @@ def test_a_batch_of_motion_clips_holds_every_motion_as_often() -> None:
     for batch in StepBatches(samples=40, batch_size=20, epochs=2, seed=0, in_order=source.in_order):
         labels = [clip.label for clip in clips.__getitems__(batch)]  # type: ignore[attr-defined]
         assert sorted(labels) == sorted(2 * list(range(10)))
+
+
+def test_motion_clips_are_easy_at_first() -> None:
+    augmentation = ClipAugmentation(
+        load_config("ila_vit_nano8.motion_8x64", []).augmentation, img_size=(64, 64), contract=CONTRACT
+    )
+    clips = MotionClips(10, seed=3, easy_epochs=2, frames_in=lambda epoch: 2, img_size=64, augmentation=augmentation)
+    for epoch, difficulty in enumerate((0.0, 0.5, 1.0, 1.0)):
+        expected, labels = motion_clips(range(10 * epoch, 10 * epoch + 10), seed=3, num_frames=2, difficulty=difficulty)
+        made = clips.__getitems__([ClipKey(epoch, sample, 0) for sample in range(10)])
+        assert torch.equal(torch.stack([clip.frames for clip in made]), expected)
+        assert [clip.label for clip in made] == labels.tolist()
 
 
 @pytest.mark.parametrize("first_step", [0, 1, 3, 5, 9])

@@ -8,7 +8,7 @@ from itertools import islice
 from ..data import create_transform
 from ..factory import KINETICS_CLASSES
 from ..version import __version__
-from ..weights.manifest import Accuracy, citation
+from ..weights.manifest import Accuracy, PackageSource, citation
 from .card_facts import CardFacts
 from .card_usage import usage_sections
 from .license import License, stated_license
@@ -197,6 +197,11 @@ def _verification(facts: CardFacts) -> str:
 def _origin(facts: CardFacts) -> str:
     by = f"ila_models {__version__}"
     source = facts.checkpoint.source
+    if source is None and facts.record is not None and _is_ours(facts):
+        return (
+            f"This project trained them{_trained_where(facts)}, on its own clips, with the recipe that comes with the"
+            f" package:\n\n```bash\nila-models train --config {facts.record.name} --out DIR\n```"
+        )
     if source is None:
         return paragraph(f"Their publisher saved them with {by}. How they were trained, only the publisher can tell.")
     sources = facts.record.sources if facts.record else ()
@@ -210,6 +215,16 @@ def _origin(facts: CardFacts) -> str:
             f"It was converted to safetensors by {by}, as float32, under other names. Nothing was retrained.{tower}"
         )
     )
+
+
+def _is_ours(facts: CardFacts) -> bool:
+    """Whether the checkpoint comes with the package, which holds none but its own."""
+    return facts.record is not None and any(isinstance(source, PackageSource) for source in facts.record.sources)
+
+
+def _trained_where(facts: CardFacts) -> str:
+    measured = facts.record.measured if facts.record else None
+    return "" if measured is None else f" ([configuration, time and losses]({_page(measured)}))"
 
 
 def _is_kinetics(facts: CardFacts) -> bool:
@@ -250,6 +265,8 @@ def _limits(facts: CardFacts) -> str:
 
 
 def _biases(facts: CardFacts) -> str:
+    if _is_ours(facts):
+        return "It has seen shapes that a program drew, and not a single person or real scene."
     if facts.base_model is None:
         return "It has the biases of what it was trained on, of which this card knows nothing."
     return (

@@ -78,10 +78,17 @@ class MotionClips(Dataset[Clip]):
     """Clips of :mod:`ila_models.data.motion`, other ones in every epoch, augmented."""
 
     def __init__(
-        self, clips: int, *, seed: int, frames_in: Callable[[int], int], img_size: int, augmentation: ClipAugmentation
+        self,
+        clips: int,
+        *,
+        seed: int,
+        easy_epochs: int,
+        frames_in: Callable[[int], int],
+        img_size: int,
+        augmentation: ClipAugmentation,
     ) -> None:
-        """Takes the size of an epoch, the frames of a clip in an epoch, and what the clips are."""
-        self._clips, self._seed = clips, seed
+        """Takes the size of an epoch, how many of them begin with easier clips, and what the clips of an epoch are."""
+        self._clips, self._seed, self._easy_epochs = clips, seed, easy_epochs
         self._frames_in, self._img_size, self._augmentation = frames_in, img_size, augmentation
 
     def __len__(self) -> int:
@@ -91,8 +98,14 @@ class MotionClips(Dataset[Clip]):
     def __getitems__(self, keys: list[ClipKey]) -> list[Clip]:
         """Makes the clips of a batch together."""
         indices = [key.epoch * self._clips + key.sample for key in keys]
-        num_frames = self._frames_in(keys[0].epoch)  # a batch is of one epoch
-        frames, labels = motion_clips(indices, seed=self._seed, num_frames=num_frames, img_size=self._img_size)
+        epoch = keys[0].epoch  # a batch is of one
+        frames, labels = motion_clips(
+            indices,
+            seed=self._seed,
+            num_frames=self._frames_in(epoch),
+            img_size=self._img_size,
+            difficulty=epoch / self._easy_epochs if epoch < self._easy_epochs else 1.0,
+        )
         return [
             Clip(self._augmentation(clip, seed=key.seed), label, seed_of(key.seed))
             for key, clip, label in zip(keys, frames, labels.tolist(), strict=True)

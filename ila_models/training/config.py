@@ -57,6 +57,7 @@ class DataSection:
         class_names: File with a class name a line.
         train_clips: Clips of an epoch, of ``motion``.
         validation_clips: Clips to measure on, of ``motion``.
+        easy_epochs: Epochs at the beginning over which the clips of ``motion`` grow from easy ones to what they are.
         num_workers: Processes that decode.
     """
 
@@ -68,6 +69,7 @@ class DataSection:
     class_names: str | None = None
     train_clips: int | None = None
     validation_clips: int = 1000
+    easy_epochs: int = 0
     num_workers: int = 4
 
 
@@ -318,6 +320,10 @@ def _contradictions(config: TrainingConfig) -> list[str]:
             0 <= schedule.warmup_epochs < schedule.epochs,
             f"schedule.warmup_epochs is {schedule.warmup_epochs:g}, give at least 0 and less than the"
             f" {schedule.epochs} epochs",
+        ),
+        (
+            0 <= data.easy_epochs <= schedule.epochs,
+            f"data.easy_epochs is {data.easy_epochs}, give 0 to {schedule.epochs}, the epochs",
         ),
         (
             0 <= schedule.short_epochs <= schedule.epochs,

@@ -81,6 +81,7 @@ def _motion(config: TrainingConfig) -> Source:
         return MotionClips(
             clips,
             seed=seed,
+            easy_epochs=data.easy_epochs,
             frames_in=needs.frames_in,
             img_size=needs.img_size[0],
             augmentation=needs.augmentation,

@@ -13,6 +13,8 @@ from .manifest import HubSource, forget_manifest
 def add_hub_source(name: str, source: HubSource, *, manifest: Path) -> None:
     """Makes a Hub repository the first source of a checkpoint, in place of an earlier entry of that repository.
 
+    Only a file that comes with the package stays before it: that one needs no network.
+
     Args:
         name: ``architecture.tag``.
         source: The published file, its commit and hash known.
@@ -29,10 +31,9 @@ def add_hub_source(name: str, source: HubSource, *, manifest: Path) -> None:
         entry = document["checkpoints"][name]
         others = [each for each in entry["sources"] if each.get("repo_id") != source.repo_id]
         fields = ("repo_id", "filename", "revision", "layout", "sha256", "size")
-        entry["sources"] = [
-            {"kind": "huggingface_hub"} | {field: getattr(source, field) for field in fields},
-            *others,
-        ]
+        published = {"kind": "huggingface_hub"} | {field: getattr(source, field) for field in fields}
+        at_hand = [each for each in others if each["kind"] == "package"]
+        entry["sources"] = [*at_hand, published, *(each for each in others if each not in at_hand)]
         write_atomically(manifest, as_text(document).encode())
     forget_manifest()
 

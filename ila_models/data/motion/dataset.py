@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from .drawing import draw_clip
-from .randomness import noise
+from .easing_in import ease, hardness
+from .randomness import Draws, noise
 from .scenes import scene_of
 
 TRAIN_SEED = 0
@@ -86,7 +87,12 @@ class MotionDataset(Dataset[tuple[Tensor, int]]):
 
 
 def motion_clips(
-    indices: Iterable[SupportsIndex], *, seed: int, num_frames: int = 8, img_size: int = 64
+    indices: Iterable[SupportsIndex],
+    *,
+    seed: int,
+    num_frames: int = 8,
+    img_size: int = 64,
+    difficulty: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
     """Draws clips. A clip depends on the arguments below and its own index only, not on the others of its batch.
 
@@ -99,6 +105,8 @@ def motion_clips(
         seed: of the dataset, in [0, 2^64).
         num_frames: T, at least 2.
         img_size: S, 32 to 256 pixels.
+        difficulty: less than 1 for easier clips of the same labels, to begin learning with; at 0, large white triangles
+            move in the middle of a dark picture.
 
     Returns:
         The clips, uint8 RGB in [0, 255], [B, T, 3, S, S], and their labels, int64 [B]: places in `MOTION_CLASSES`.
@@ -107,12 +115,16 @@ def motion_clips(
         ValueError: an argument is out of its range.
     """
     seed, num_frames, img_size = check_clip_arguments(seed, num_frames, img_size)
+    if not 0 <= difficulty <= 1:
+        raise ValueError(f"difficulty is {difficulty}; it must be in 0 to 1.")
     numbers = [_below_two_to_64("index", index) for index in indices]
     shape = (num_frames, 3, img_size, img_size)
     clips = torch.empty(len(numbers), *shape, dtype=torch.uint8)
     labels = torch.empty(len(numbers), dtype=torch.int64)
     for row, index in enumerate(numbers):
         scene = scene_of(seed, index)
+        if difficulty < 1:
+            scene = ease(scene, hardness(Draws(seed, index, of_hardness=True), difficulty))
         clips[row] = draw_clip(scene, noise(seed, index, shape))
         labels[row] = scene.label
     return clips, labels

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_SCENE, _NOISE, _ORDER = range(3)
+_SCENE, _NOISE, _ORDER, _HARDNESS = range(4)
 _BYTES_PER_VALUE = 4
 _BYTE_VARIANCE = (256**2 - 1) / 12
 
@@ -26,11 +26,12 @@ class Draws:
     Args:
         seed: of the dataset, in [0, 2^64).
         index: of the clip, in [0, 2^64).
+        of_hardness: other numbers, of how hard the clip is.
     """
 
-    def __init__(self, seed: int, index: int) -> None:
+    def __init__(self, seed: int, index: int, *, of_hardness: bool = False) -> None:
         """Starts at the clip's first number."""
-        self._source = _philox(seed, index, _SCENE)
+        self._source = _philox(seed, index, _HARDNESS if of_hardness else _SCENE)
 
     def uniform(self, low: float, high: float) -> float:
         """A number in [low, high)."""
