@@ -93,7 +93,7 @@ def draw_demo(path: Path, frames: Tensor, points: Tensor, *, shown: str, predict
         axes.imshow(frame.permute(1, 2, 0).numpy(), interpolation="nearest")
         axes.set_title(f"frame {number + 1}", fontsize=9)
         axes.set_axis_off()
-    for axes, (x, y) in zip(pictures, points.tolist(), strict=False):
+    for axes, (x, y) in zip(pictures[:-1], points.tolist(), strict=True):
         # -1 and 1 are the centres of the outermost patches; over a whole frame, half a patch makes no difference.
         axes.scatter((x + 1) / 2 * (width - 1), (y + 1) / 2 * (height - 1), s=60, c=_POINT, edgecolors="white")
     bars = figure.add_subplot(grid[1, :])

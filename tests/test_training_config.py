@@ -66,6 +66,8 @@ def test_overrides_come_after_the_file(tmp_path: Path) -> None:
         ({"schedule": {"epochs": 5}}, "schedule.warmup_epochs is 5, give at least 0 and less than the 5 epochs"),
         ({"data": {"kind": "videos"}}, "data.train is missing: name the folder of videos"),
         ({"data": {"kind": "motion"}}, "data.train_clips is missing, for motion"),
+        ({"data": {"train": "a", "easy_epochs": 2}}, "data.easy_epochs is 2, give 0: only data.kind=motion has easy"),
+        ({"data": {"kind": "motion", "train_clips": 9, "easy_epochs": 99}}, "data.easy_epochs is 99, give 0 to"),
         ({"run": 3}, "run. is int, expected a section of fields"),
         ({"model": {}}, "model.name is missing"),
         ({"model": {"name": "a", "pretrained": True, "checkpoint": "b"}}, "are both given: choose one"),

@@ -19,7 +19,7 @@ _SKIPS_EXACTLY = frozenset({"h264"})
 class Playback:
     """Decodes packets in order, and knows which frame comes next.
 
-    Of frames that nobody wants, those that no other one leans on are passed over: in most videos about a third.
+    Of frames that nobody wants, those that no other one leans on are passed over: a third and more.
 
     Args:
         packets: the stream's packets from a key frame on.

@@ -57,7 +57,8 @@ class DataSection:
         class_names: File with a class name a line.
         train_clips: Clips of an epoch, of ``motion``.
         validation_clips: Clips to measure on, of ``motion``.
-        easy_epochs: Epochs at the beginning over which the clips of ``motion`` grow from easy ones to what they are.
+        easy_epochs: Epochs at the beginning over which the clips of ``motion`` grow from easy ones to what they are;
+            0 for none.
         num_workers: Processes that decode.
     """
 
@@ -324,6 +325,10 @@ def _contradictions(config: TrainingConfig) -> list[str]:
         (
             0 <= data.easy_epochs <= schedule.epochs,
             f"data.easy_epochs is {data.easy_epochs}, give 0 to {schedule.epochs}, the epochs",
+        ),
+        (
+            data.kind == "motion" or data.easy_epochs == 0,
+            f"data.easy_epochs is {data.easy_epochs}, give 0: only data.kind=motion has easy clips",
         ),
         (
             0 <= schedule.short_epochs <= schedule.epochs,

@@ -1,8 +1,8 @@
 """Easier clips to begin learning with: what hides a motion comes in by degrees.
 
 Whether something turns to the left or to the right cannot be told from where it is: how each part of it moves from
-frame to frame must be seen. A small network that starts from random weights finds that out within a thousand clips when
-a large white triangle turns on black, and not within ten thousand when shapes, places and colours are any.
+frame to frame must be seen. A small network that starts from random weights finds that out within 2,000 clips when
+a large white triangle turns on black, and not within 10,000 when shapes, places and colours are any.
 """
 
 from __future__ import annotations
