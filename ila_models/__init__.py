@@ -16,6 +16,7 @@ from .data import VideoError, create_transform, load_clips, load_video
 from .data.annotations import AnnotationError, LabelledVideos, read_annotations
 from .evaluation.report import Report, report_from
 from .evaluation.run import evaluate
+from .export import export_onnx, export_program
 from .factory import (
     create_model,
     ila_vit_b16,
@@ -59,6 +60,8 @@ __all__ = [
     "create_model",
     "create_transform",
     "evaluate",
+    "export_onnx",
+    "export_program",
     "ila_vit_b16",
     "ila_vit_b32",
     "ila_vit_l14",

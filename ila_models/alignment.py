@@ -168,8 +168,26 @@ def combine_neighbours(earlier: Tensor, later: Tensor) -> Tensor:
     Returns:
         [B, T, ...].
     """
-    inner = (earlier[:, 1:] + later[:, :-1]) / 2
-    return torch.cat([earlier[:, :1], inner, later[:, -1:]], dim=1)
+    # At an end, the only pair counts for both: the mean of a thing with itself is that thing, to the last bit.
+    with_next = torch.cat([earlier, later[:, -1:]], dim=1)
+    with_previous = torch.cat([earlier[:, :1], later], dim=1)
+    return (with_next + with_previous) / 2
+
+
+def frame_weights(masks: Tensor) -> Tensor:
+    """The weight of every patch token in its frame's aligned features, from what both of its pairs say of it.
+
+    The masked message of either pair is the same message, so the mean of two aligned frames is the message times the
+    mean of two masks.
+
+    Args:
+        masks: [B, T-1, 2, h, w].
+
+    Returns:
+        [B, T, N], in [0, 1].
+    """
+    flat = masks.flatten(-2)
+    return combine_neighbours(flat[:, :, 0], flat[:, :, 1])
 
 
 class Alignment(nn.Module):
@@ -197,11 +215,11 @@ class Alignment(nn.Module):
             grid: Tokens along the height and the width, each at least 4.
             window_offset: Distance of the nine masks that training averages; not looked at in evaluation.
         """
-        clips, (rows, columns) = len(x), grid
+        clips, (rows, columns) = x.shape[0], grid
         message = self.message_norm(self.message(x))
-        maps = rearrange(message[:, :, 1:], "b t (h w) d -> b t d h w", h=rows, w=columns)
-        pairs = torch.cat([maps[:, :-1], maps[:, 1:]], dim=2).flatten(0, 1)
-        features = self.interactive(pairs)
+        # Two frames side by side on a token's channels are a map in channels-last layout, which nothing transposes.
+        pairs = torch.cat([message[:, :-1, 1:], message[:, 1:, 1:]], dim=-1)
+        features = self.interactive(rearrange(pairs, "b t (h w) d -> (b t) d h w", h=rows, w=columns))
         points = rearrange(self.points(features), "(b t) (pair xy) -> b t pair xy", b=clips, xy=2)
         masks = soft_masks(points, grid, window_offset=window_offset if self.training else None)
         loss = similarity_loss(message[:, :, 1:], masks) if self.training else None

@@ -88,7 +88,7 @@ def check_video(video: Tensor, img_size: tuple[int, int], dtype: torch.dtype) ->
     if video.shape[2] != 3:
         hint = "; its channels come before its frames: use video.permute(0, 2, 1, 3, 4)" if video.shape[1] == 3 else ""
         raise ValueError(f"video has shape {list(video.shape)}: expected {wanted}{hint}")
-    if len(video) == 0:
+    if video.shape[0] == 0:
         raise ValueError(f"video has shape {list(video.shape)}: the batch is empty, give at least one clip")
     if video.shape[1] < 2:
         raise ValueError(f"video has T = {video.shape[1]} frame: ILA aligns neighbouring frames, give at least 2")

@@ -46,6 +46,7 @@ def create_model(
     interactive: InteractiveBlock | None = None,
     temporal_depth: int | None = None,
     prompt_depth: int | None = None,
+    fused: bool = False,
 ) -> ILAVisionTransformer:
     """Creates an ILA video model in evaluation mode.
 
@@ -75,6 +76,7 @@ def create_model(
         interactive: First stage of the interactive block; None takes the checkpoint's or the tag's, or ``"separable"``.
         temporal_depth: Layers of the temporal head; None takes the checkpoint's, or 1.
         prompt_depth: Layers of the video-specific prompts; None takes the checkpoint's, or 2.
+        fused: Rearrange the model for inference, see :meth:`~ila_models.ila_vit.ILAVisionTransformer.fuse`.
 
     Raises:
         ValueError: A name is not known, an argument is out of range, or it contradicts the checkpoint.
@@ -119,7 +121,7 @@ def create_model(
         model = _from_scratch(architecture, record, asked, num_classes, drop_path_rate)
     _set_names(model, checkpoint, num_classes, class_names, text_encoder)
     model.pretrained_cfg = _pretrained_cfg(model, architecture, record, checkpoint)
-    return model.eval()
+    return model.fuse() if fused else model.eval()
 
 
 def ila_vit_b32(*, pretrained: bool = False, **arguments: Any) -> ILAVisionTransformer:

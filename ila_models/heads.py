@@ -154,6 +154,6 @@ class TextHead(nn.Module):
                 " (a new linear head) or with num_classes=0 (video embeddings)"
             )
         context = self.context_proj(self.context_norm(patches)).mean(dim=1)
-        text = self.prompts(self.text_features.expand(len(video), -1, -1), context)
+        text = self.prompts(self.text_features.expand(video.shape[0], -1, -1), context)
         cosine = torch.einsum("be,bce->bc", F.normalize(video, dim=-1), F.normalize(text, dim=-1))
         return self.logit_scale.exp() * cosine

@@ -14,7 +14,8 @@ from .layers import TransformerLayer, init_linear_, trunc_normal_
 
 def resample_frames(embedding: Tensor, num_frames: int) -> Tensor:
     """Interpolates temporal positions [1, T', E] linearly to [1, num_frames, E]; the ends keep their values."""
-    if embedding.shape[1] == num_frames:
+    # A compiled or exported graph is for any number of frames, so it must not ask whether this is the embedding's own.
+    if not torch.compiler.is_compiling() and embedding.shape[1] == num_frames:
         return embedding
     channels_first = embedding.float().transpose(1, 2)
     resampled = F.interpolate(channels_first, size=num_frames, mode="linear", align_corners=True)

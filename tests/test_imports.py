@@ -44,12 +44,13 @@ ALLOWED: dict[str, set[str]] = {
     "timm_bridge": {"factory", "ila_vit"},
     "info": {"factory", "weights", "ila_vit", "configs"},
     "predict": {"factory", "ila_vit", "data"},
+    "export": {"ila_vit"},
     "demo": {"predict", "factory", "ila_vit", "data"},
     "publishing": {"info", "factory", "convert", "pretrained", "ila_vit", "weights", "data", "configs", "version"},
     "training": {"factory", "publishing", "alignment", "heads", "ila_vit", "data", "configs"},
     "evaluation": {"ila_vit", "data"},
     "cli": {"demo", "training", "evaluation", "publishing", "predict", "convert", "pretrained", "info", "factory"}
-    | {"ila_vit", "text", "weights", "data", "version"},
+    | {"export", "ila_vit", "text", "weights", "data", "version"},
     "__main__": {"cli"},
 }
 HEAVY = ("av", "open_clip", "gdown", "transformers", "cv2", "decord", "torchcodec", "pyarrow")

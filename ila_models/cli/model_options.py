@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options to a command's."""
+    add_weights_options(parser)
+    parser.add_argument(
+        "--views", type=parse_views, default=(1, 1), metavar="CxK", help="clips x crops: 1x1 (default), 4x3, ..."
+    )
+    parser.add_argument(
+        "--device", default="auto", help="auto (default: a GPU if there is one), cpu, cuda, cuda:1, mps"
+    )
+
+
+def add_weights_options(parser: argparse.ArgumentParser) -> None:
+    """Adds those that say which model, with what weights."""
     parser.add_argument(
         "--model",
         required=True,
@@ -24,13 +36,24 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="CLIP checkpoint whose text tower reads class names, where the weights bring none",
     )
-    parser.add_argument(
-        "--views", type=parse_views, default=(1, 1), metavar="CxK", help="clips x crops: 1x1 (default), 4x3, ..."
-    )
     parser.add_argument("--num-frames", type=int, metavar="T", help="frames of a clip (default: the checkpoint's)")
+
+
+def add_classes_option(parser: argparse.ArgumentParser) -> None:
+    """Adds the one that says what a text head chooses among."""
     parser.add_argument(
-        "--device", default="auto", help="auto (default: a GPU if there is one), cpu, cuda, cuda:1, mps"
+        "--classes",
+        metavar="A,B,...",
+        help="class names, separated by commas, or @FILE with one a line (default: the checkpoint's own)",
     )
+
+
+def read_classes(argument: str) -> list[str]:
+    """Class names of ``a,b,c`` or of ``@FILE``; blanks round names are dropped, blank lines of a file too."""
+    if argument.startswith("@"):
+        lines = Path(argument[1:]).read_text(encoding="utf-8").splitlines()
+        return [line.strip() for line in lines if line.strip()]
+    return [name.strip() for name in argument.split(",")] if argument.strip() else []
 
 
 def parse_views(argument: str) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from typing import Any
 from ..data.annotations import VIDEO_SUFFIXES
 from ..factory import create_model, load_text_encoder
 from ..predict import Prediction, predict_video
-from .model_options import add_model_options, choose_device
+from .model_options import add_classes_option, add_model_options, choose_device, read_classes
 
 _logger = logging.getLogger(__name__)
 
@@ -44,11 +44,7 @@ def add_to(commands: Any) -> None:
         "videos", nargs="+", metavar="VIDEO", help="video file, http(s) URL, or directory (subfolders included)"
     )
     add_model_options(parser)
-    parser.add_argument(
-        "--classes",
-        metavar="A,B,...",
-        help="class names, separated by commas, or @FILE with one a line (default: the checkpoint's own)",
-    )
+    add_classes_option(parser)
     parser.add_argument("--topk", type=int, default=5, metavar="K", help="classes to print for each video (default: 5)")
     parser.add_argument("--json", action="store_true", help="one JSON object a line instead of a table")
     parser.set_defaults(run=run)
@@ -106,14 +102,6 @@ def find_videos(arguments: list[str]) -> Iterator[str]:
                 f"{argument}: no video file in this directory (looked for {', '.join(sorted(VIDEO_SUFFIXES))})"
             )
         yield from map(os.fspath, inside)
-
-
-def read_classes(argument: str) -> list[str]:
-    """Class names of ``a,b,c`` or of ``@FILE``; blanks round names are dropped, blank lines of a file too."""
-    if argument.startswith("@"):
-        lines = Path(argument[1:]).read_text(encoding="utf-8").splitlines()
-        return [line.strip() for line in lines if line.strip()]
-    return [name.strip() for name in argument.split(",")] if argument.strip() else []
 
 
 def as_json(source: str, predictions: list[Prediction]) -> str:

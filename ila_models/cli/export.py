@@ -1,0 +1,57 @@
+"""``ila-models export``: a model as a file that runs without this package."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..export import MIN_FRAMES, export_onnx
+from ..factory import create_model, load_text_encoder
+from .model_options import add_classes_option, add_weights_options, read_classes
+
+EXAMPLES = """\
+examples:
+  ila-models export ila.onnx --model ila_vit_b16
+      the released Kinetics-400 model
+  ila-models export clip.onnx --model ila_vit_b16.openai --classes "surfing,tai chi"
+      frozen CLIP with its classes built in
+"""
+
+
+def add_to(commands: Any) -> None:
+    """Adds the command to the program's."""
+    parser = commands.add_parser(
+        "export",
+        help="write a model as an ONNX file",
+        description="Writes a model, rearranged for inference, as an ONNX file for any number of clips, and of frames"
+        f" from {MIN_FRAMES} on, and checks onnxruntime's answer against torch's.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="file to write, such as ila_vit_b16.onnx")
+    add_weights_options(parser)
+    add_classes_option(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Exports, and says what goes in and what comes out."""
+    model = create_model(
+        options.model,
+        pretrained=options.checkpoint is None,
+        checkpoint_path=options.checkpoint,
+        class_names=None if options.classes is None else read_classes(options.classes),
+        text_encoder=None if options.text_tower is None else load_text_encoder(options.text_tower),
+        num_frames=options.num_frames,
+        fused=True,
+    )
+    written = export_onnx(model, options.file)
+    height, width = model.config.img_size
+    contract = model.pretrained_cfg
+    sys.stdout.write(
+        f"{written}: video [clips, frames, 3, {height}, {width}], RGB of mean {contract['mean']} and std"
+        f" {contract['std']}, to logits [clips, {model.num_classes}]\n"
+    )
+    return 0
