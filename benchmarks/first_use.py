@@ -10,7 +10,6 @@ Timings are medians over runs that alternate between what is compared; every run
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import subprocess
@@ -19,7 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from provenance import provenance
+from provenance import provenance, write_result
 
 CLASSES = "surfing,tai chi,arm wrestling"
 
@@ -101,11 +100,7 @@ def main() -> None:
         "import": measure_import(options.runs),
         "prediction": measure_prediction(options.runs),
     }
-    text = json.dumps(result, indent=2) + "\n"
-    sys.stdout.write(text)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text)
+    write_result(result, options.out)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,8 @@ video, decodes from its start until the last frame that is wanted, and makes RGB
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import statistics
-import sys
 import tempfile
 import time
 from functools import partial
@@ -22,7 +20,7 @@ from pathlib import Path
 
 import torch
 from first_use import write_video
-from provenance import provenance
+from provenance import provenance, write_result
 from torch.utils.data import DataLoader
 
 from ila_models.data.annotations import LabelledVideos
@@ -124,11 +122,7 @@ def main() -> None:
         "ratio": statistics.median(ours / plain for plain, ours in rounds),
         "ratios": [ours / plain for plain, ours in rounds],
     }
-    text = json.dumps(result, indent=2) + "\n"
-    sys.stdout.write(text)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text)
+    write_result(result, options.out)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -34,3 +36,12 @@ def commit() -> str:
         ["git", "describe", "--always", "--dirty", "--abbrev=12"], cwd=REPOSITORY, capture_output=True, text=True
     )
     return said.stdout.strip() or "unknown"
+
+
+def write_result(result: dict[str, Any], path: Path | None) -> None:
+    """Prints a result, and writes it where that is wanted."""
+    text = json.dumps(result, indent=2) + "\n"
+    sys.stdout.write(text)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
