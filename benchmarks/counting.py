@@ -29,6 +29,27 @@ def multiply_adds_by_module(run: Callable[[], Any]) -> dict[str, int]:
     return {name: sum(flops.values()) // 2 for name, flops in count(run).get_flop_counts().items()}
 
 
+def layer_elements(model: nn.Module, run: Callable[[], Any]) -> int:
+    """Numbers that the layers of a model read and write in ``run``, weights not counted.
+
+    What functions between the layers move (attention's products, concatenations, sums) is not seen: this is less than
+    the whole traffic.
+    """
+    seen = 0
+
+    def note(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        nonlocal seen
+        seen += sum(each.numel() for each in (*inputs, output) if isinstance(each, torch.Tensor))
+
+    layers = [layer for layer in model.modules() if not any(True for _ in layer.children())]
+    hooks = [layer.register_forward_hook(note) for layer in layers if not isinstance(layer, nn.Identity)]
+    with torch.no_grad():
+        run()
+    for hook in hooks:
+        hook.remove()
+    return seen
+
+
 def parameters(module: nn.Module) -> int:
     """Parameters of a module."""
     return sum(parameter.numel() for parameter in module.parameters())

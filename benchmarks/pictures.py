@@ -53,12 +53,14 @@ def accuracy_figure(theme: dict[str, str]) -> Figure | None:
         for x, y, name in points:
             axes.annotate(name, (x, y), (6, -11), textcoords="offset points", fontsize=8, color=theme["ink"])
     axes.set_xscale("log")
-    axes.set_xlim(35, 9000)
+    axes.set_xticks([50, 100, 200, 500, 1000, 2000, 5000], ["50", "100", "200", "500", "1000", "2000", "5000"])
+    axes.minorticks_off()
+    axes.set_xlim(35, 14000)
     axes.set_ylim(80, 89.5)
     axes.set_xlabel("G multiply-adds of one view (log)", color=theme["ink"])
     axes.set_ylabel("Kinetics-400 top-1, the papers' figures, %", color=theme["ink"])
     axes.grid(color=theme["muted"], alpha=0.25)
-    legend = axes.legend(loc="lower right", frameon=False, fontsize=9)
+    legend = axes.legend(loc="upper left", frameon=False, fontsize=9)
     for text in legend.get_texts():
         text.set_color(theme["ink"])
     return figure
@@ -89,6 +91,41 @@ def throughput_figure(theme: dict[str, str]) -> Figure | None:
     on = f"batch {first['batch']}, {first['dtype']}, {result['device']['name']}"
     axes.set_xlabel(f"clips a second, {result['frames']} {TIMES} 224, {on}", color=theme["ink"])
     axes.margins(x=0.12)
+    return figure
+
+
+def roofline_figure(theme: dict[str, str]) -> Figure | None:
+    """Work a second against work a byte, under the ceilings that were measured beside it, on the first machine."""
+    found = results_of("throughput")
+    if not found:
+        return None
+    result = found[0]
+    bandwidth = result["ceilings"]["copy_bytes_per_second"]
+    figure, axes = new_figure(theme, (8, 4.4))
+    limits = (20.0, 2000.0)
+    for dtype, size, marker in (("float32", 4, "o"), ("bfloat16", 2, "^")):
+        rows = [row for row in result["rows"] if row["dtype"] == dtype and "error" not in row and not row["training"]]
+        rows = [row for row in rows if row["mode"] == "compiled" and "int8" not in row["name"]]
+        peak = result["ceilings"].get(f"multiply_adds_per_second_{dtype}")
+        if not rows or peak is None:
+            continue
+        corner = peak / bandwidth
+        roof = [(x, min(peak, x * bandwidth) / 1e9) for x in sorted({*limits, max(limits[0], min(corner, limits[1]))})]
+        axes.plot([x for x, _ in roof], [y for _, y in roof], color=theme["muted"], linewidth=1)
+        place = {"xy": (limits[1], roof[-1][1]), "xytext": (-4, 4), "textcoords": "offset points", "ha": "right"}
+        axes.annotate(f"measured ceiling, {dtype}", **place, fontsize=8, color=theme["muted"])
+        for row in rows:
+            moved = (row["layer_elements_per_clip"] * row["batch"] + row["parameters"]) * size
+            x = row["multiply_adds_per_clip"] * row["batch"] / moved
+            y = row["multiply_adds_per_second"] / 1e9
+            colour = theme["ours" if row["name"].startswith("ILA") else "others"]
+            axes.scatter([x], [y], c=colour, marker=marker, s=36)
+            axes.annotate(row["name"], (x, y), (6, -3), textcoords="offset points", fontsize=8, color=theme["ink"])
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("multiply-adds a byte that the layers read and write", color=theme["ink"])
+    axes.set_ylabel("G multiply-adds a second", color=theme["ink"])
+    axes.set_title(result["device"]["name"], color=theme["ink"], fontsize=10)
     return figure
 
 
@@ -124,5 +161,6 @@ def save(figure: Figure, path: Path, theme: dict[str, str]) -> None:
 DRAWINGS: dict[str, Callable[[dict[str, str]], Figure | None]] = {
     "accuracy": accuracy_figure,
     "throughput": throughput_figure,
+    "roofline": roofline_figure,
     "scaling": scaling_figure,
 }

@@ -32,7 +32,11 @@ def stated(result: dict[str, Any]) -> str:
 
 def giga(count: float | None) -> str:
     """Multiply-adds in units of 1e9."""
-    return "not known" if count is None else f"{count / 1e9:.0f}" if count >= 1e10 else f"{count / 1e9:.2g}"
+    if count is None:
+        return "not known"
+    if count < 5e6:
+        return "< 0.01"
+    return f"{count / 1e9:.0f}" if count >= 1e10 else f"{count / 1e9:.2g}"
 
 
 def not_measured(what: str) -> str:
@@ -225,6 +229,19 @@ def decode_table() -> str:
     return "\n".join(tables)
 
 
+def precision_table() -> str:
+    """What fewer bits cost in accuracy."""
+    result = read("precision")
+    if result is None:
+        return not_measured("precision")
+    rows = [
+        [row["precision"], f"{row['top1']:.2f}", f"{row['same_answer']:.2f}", f"{row['largest_error']:.1e}"]
+        for row in result["rows"]
+    ]
+    head = ["precision", "top-1, %", "same answer as float32, %", "largest error, of the largest logit"]
+    return markdown(head, rows) + "\n" + stated(result)
+
+
 TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"motion": motion_table, "throughput": lambda: throughput_table(brief=True)},
     "docs/benchmarks.md": {
@@ -232,6 +249,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "frames": frames_table,
         "published": published_table,
         "throughput": lambda: throughput_table(brief=False),
+        "precision": precision_table,
         "scaling": scaling_table,
         "decode": decode_table,
     },

@@ -22,12 +22,12 @@ from typing import Any, Literal
 
 import torch
 from ceilings import ceilings, describe, synchronize, timed
-from counting import multiply_adds
+from counting import layer_elements, multiply_adds, parameters
 from peers import SAME_SIZE, framewise_clip
 from provenance import provenance, write_result
 from torch import Tensor, nn
 
-from ila_models import create_model
+from ila_models import create_model, quantize_int8
 
 Mode = Literal["eager", "autocast", "compiled", "cuda_graph"]
 NUM_FRAMES, PIXELS = 8, 224
@@ -47,6 +47,7 @@ class Case:
         mode: How it runs; ``"autocast"`` keeps float32 weights, every other mode has them in the group's dtype.
         trains: Measure a training step, forward and backward of all parameters, in place of a forward pass.
         recomputes: Whether a training step recomputes activations.
+        quantized: Whether the blocks' linear layers have eight bits.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Case:
     mode: Mode
     trains: bool = False
     recomputes: bool = False
+    quantized: bool = False
 
 
 @dataclass(kw_only=True)
@@ -80,6 +82,8 @@ class Running:
     case: Case
     run: Callable[[], Any]
     multiply_adds: int
+    elements: int
+    parameters: int
     peak_bytes: int | None
     seconds: list[float] = field(default_factory=list)
 
@@ -93,14 +97,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="rounds of a group (default: 7)")
     options = parser.parse_args()
     device = torch.device(options.device)
-    dtypes = (torch.float32,) if device.type == "cpu" else (torch.float32, torch.bfloat16, torch.float16)
     result: dict[str, Any] = {
         "benchmark": "throughput",
         "command": f"python benchmarks/throughput.py --matrix {options.matrix} --rounds {options.rounds}",
-        **provenance(("torch", "timm", "transformers", "torchvision")),
+        **provenance(("torch", "timm", "transformers", "torchvision", "torchao")),
         "device": describe(device),
         "frames": NUM_FRAMES,
-        "ceilings": ceilings(device, dtypes),
+        "ceilings": ceilings(device, (torch.float32, torch.bfloat16, torch.float16)),
         "rows": [],
     }
     for group in groups(device, full=options.matrix == "full"):
@@ -122,6 +125,9 @@ def groups(device: torch.device, *, full: bool) -> Iterable[Group]:
             dtype=torch.float32,
             cases=[*ours("ila_vit_b16", baseline="eager"), *peers(modes)],
         )
+        # In 16 bits, the plain modes take minutes on processors that lack them.
+        compiled = [case for case in ours("ila_vit_b16", baseline="eager") if case.mode == "compiled"]
+        yield Group(name="ila_vit_b16", batch=1, dtype=torch.bfloat16, cases=compiled)
         if full:
             yield Group(name="training", batch=2, dtype=torch.float32, cases=training("ila_vit_b32", "eager"))
         return
@@ -153,6 +159,12 @@ def ours(architecture: str, *, baseline: Mode) -> list[Case]:
             name="ILA, fused, embeddings",
             build=lambda: ila(architecture, fused=True, num_classes=0),
             mode="compiled",
+        ),
+        Case(
+            name="ILA, fused, int8",
+            build=lambda: ila(architecture, fused=True),
+            mode="compiled",
+            quantized=True,
         ),
     ]
 
@@ -219,10 +231,12 @@ def prepare(case: Case, clips: Tensor, dtype: torch.dtype, device: torch.device)
     """Builds, counts, moves, compiles and warms up a case."""
     model = case.build()
     with torch.device("meta"):
-        counted = count_one(case)
+        counted, elements = count_one(case)
     weights_dtype = torch.float32 if case.mode == "autocast" or case.trains else dtype
     model = model.to(device, weights_dtype)
     inputs = clips.to(weights_dtype)
+    if case.quantized:
+        quantize_int8(model)
     if case.trains:
         model.train()
         if case.recomputes:
@@ -249,14 +263,21 @@ def prepare(case: Case, clips: Tensor, dtype: torch.dtype, device: torch.device)
         run()
     synchronize(device)
     sys.stderr.write(f"  {case.name}, {case.mode}: ready in {time.perf_counter() - start:.0f} s\n")
-    return Running(case=case, run=run, multiply_adds=counted, peak_bytes=peak(model, run, device))
+    return Running(
+        case=case,
+        run=run,
+        multiply_adds=counted,
+        elements=elements,
+        parameters=parameters(model),
+        peak_bytes=peak(model, run, device),
+    )
 
 
-def count_one(case: Case) -> int:
-    """Multiply-adds of one clip's forward pass."""
+def count_one(case: Case) -> tuple[int, int]:
+    """Multiply-adds of one clip's forward pass, and numbers that its layers read and write."""
     model = case.build()
     clip = torch.empty(1, NUM_FRAMES, 3, PIXELS, PIXELS)
-    return multiply_adds(lambda: model(clip))
+    return multiply_adds(lambda: model(clip)), layer_elements(model, lambda: model(clip))
 
 
 def peak(model: nn.Module, run: Callable[[], Any], device: torch.device) -> int | None:
@@ -294,6 +315,8 @@ def row(group: Group, each: Running, reference: Running | None) -> dict[str, Any
         "clips_per_second": group.batch / seconds,
         "seconds_p50": seconds,
         "seconds_p95": quantiles[-1],
+        "parameters": each.parameters,
+        "layer_elements_per_clip": each.elements,
         "multiply_adds_per_clip": each.multiply_adds,
         "multiply_adds_per_second": each.multiply_adds * group.batch / seconds * (3 if each.case.trains else 1),
         "peak_bytes": each.peak_bytes,

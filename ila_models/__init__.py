@@ -36,6 +36,7 @@ from .publishing.bundle import save_pretrained
 from .publishing.errors import PublishingError
 from .publishing.push import push_to_hub
 from .publishing.verify import Verification, verify
+from .quantize import quantize_int8
 from .text import TextEncoder
 from .version import __version__
 from .weights.errors import CheckpointError
@@ -76,6 +77,7 @@ __all__ = [
     "model_info",
     "predict_video",
     "push_to_hub",
+    "quantize_int8",
     "read_annotations",
     "report_from",
     "save_pretrained",

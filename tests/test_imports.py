@@ -45,6 +45,7 @@ ALLOWED: dict[str, set[str]] = {
     "info": {"factory", "weights", "ila_vit", "configs"},
     "predict": {"factory", "ila_vit", "data"},
     "export": {"ila_vit"},
+    "quantize": {"ila_vit"},
     "demo": {"predict", "factory", "ila_vit", "data"},
     "publishing": {"info", "factory", "convert", "pretrained", "ila_vit", "weights", "data", "configs", "version"},
     "training": {"factory", "publishing", "alignment", "heads", "ila_vit", "data", "configs"},
@@ -53,7 +54,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"export", "ila_vit", "text", "weights", "data", "version"},
     "__main__": {"cli"},
 }
-HEAVY = ("av", "open_clip", "gdown", "transformers", "cv2", "decord", "torchcodec", "pyarrow")
+HEAVY = ("av", "open_clip", "gdown", "transformers", "cv2", "decord", "torchcodec", "pyarrow", "torchao", "onnx")
 
 
 def area(module: str) -> str:

@@ -1,0 +1,56 @@
+"""Eight bits: near the answers in float32, on the shipped checkpoint."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+from test_fused import assert_same, trained
+from tiny import make_clips, make_model
+
+import ila_models
+from ila_models.data.motion import TEST_SEED, motion_clips
+
+
+def test_answers_stay_near() -> None:
+    clips, _ = motion_clips(range(100), seed=TEST_SEED)
+    model = ila_models.create_model("ila_vit_nano8", pretrained=True)
+    transform = ila_models.create_transform(model)
+    with torch.inference_mode():
+        expected = model(transform(clips))
+        assert ila_models.quantize_int8(model) is model
+        found = model(transform(clips))
+    assert model.fused
+    assert not torch.equal(found, expected)
+    assert_same(found, expected, 0.1)
+    assert float((found.argmax(dim=1) == expected.argmax(dim=1)).double().mean()) >= 0.98
+
+
+@pytest.mark.parametrize("head", ["text", "linear"])
+def test_only_the_blocks_change(head: str) -> None:
+    model = trained(head=head)
+    kept = {name: tensor.clone() for name, tensor in model.named_parameters() if not name.startswith("blocks.")}
+    ila_models.quantize_int8(model)
+    for name, tensor in model.named_parameters():
+        if not name.startswith("blocks."):
+            assert torch.equal(tensor, kept[name])
+    with torch.inference_mode():
+        assert model(make_clips(model)).isfinite().all()
+
+
+def test_baselines_are_made_eight_bit_too() -> None:
+    model = make_model(head="linear", alignment="none")
+    clips = make_clips(model)
+    with torch.inference_mode():
+        expected = model(clips)
+        found = ila_models.quantize_int8(model)(clips)
+    assert not torch.equal(found, expected)
+    assert_same(found, expected, 0.1)
+
+
+def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchao", None)
+    monkeypatch.setitem(sys.modules, "torchao.quantization", None)
+    with pytest.raises(RuntimeError, match=r"eight bits take torchao.*pip install 'ila-models\[int8\]'"):
+        ila_models.quantize_int8(make_model())
