@@ -25,9 +25,10 @@ from torch.utils.data import DataLoader
 
 from ila_models.data.annotations import LabelledVideos
 from ila_models.data.sampling import random_in_segments
+from ila_models.data.workers import worker_context
 from ila_models.training.augment import ClipAugmentation
 from ila_models.training.batches import StepBatches, seed_of
-from ila_models.training.clips import VideoClips, collate, worker_context
+from ila_models.training.clips import VideoClips, collate
 from ila_models.training.config import AugmentationSection
 from ila_models.weights.manifest import preprocessing
 

@@ -29,6 +29,7 @@ from .factory import (
     list_pretrained,
     load_text_encoder,
 )
+from .features import FeatureExtractor, Features
 from .ila_vit import ILAVisionTransformer
 from .info import ModelInfo, model_info
 from .predict import Prediction, predict_video
@@ -47,6 +48,8 @@ __all__ = [
     "AlignmentMaps",
     "AnnotationError",
     "CheckpointError",
+    "FeatureExtractor",
+    "Features",
     "ILAVisionTransformer",
     "LabelledVideos",
     "ModelInfo",

@@ -38,7 +38,11 @@ class LinearHead(nn.Module):
 
     def forward(self, video: Tensor, patches: Tensor) -> Tensor:
         """Maps video vectors [B, E] to logits [B, C]; the patch tokens are not looked at."""
-        return self.fc(self.dropout(self.norm(F.normalize(video, dim=-1))))
+        return self.fc(self.dropout(self.prepare(video)))
+
+    def prepare(self, video: Tensor) -> Tensor:
+        """What the linear layer sees of video vectors, [B, E] to [B, E]."""
+        return self.norm(F.normalize(video, dim=-1))
 
 
 class CrossAttention(nn.Module):
@@ -155,5 +159,9 @@ class TextHead(nn.Module):
             )
         context = self.context_proj(self.context_norm(patches)).mean(dim=1)
         text = self.prompts(self.text_features.expand(video.shape[0], -1, -1), context)
-        cosine = torch.einsum("be,bce->bc", F.normalize(video, dim=-1), F.normalize(text, dim=-1))
+        cosine = torch.einsum("be,bce->bc", self.prepare(video), F.normalize(text, dim=-1))
         return self.logit_scale.exp() * cosine
+
+    def prepare(self, video: Tensor) -> Tensor:
+        """What the class features are compared with: video vectors [B, E] of unit length."""
+        return F.normalize(video, dim=-1)

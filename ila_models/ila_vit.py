@@ -31,6 +31,10 @@ class _Run(NamedTuple):
     maps: list[AlignmentMaps]
     kept: dict[int, Tensor]
 
+    def stacked_maps(self) -> AlignmentMaps:
+        """The maps of all blocks, the blocks first."""
+        return AlignmentMaps(*(torch.stack(maps) for maps in zip(*self.maps, strict=True)))
+
 
 class ILAVisionTransformer(nn.Module):
     """Clips [B, T, 3, H, W] to logits [B, C], or to video embeddings [B, E] with ``num_classes=0``.
@@ -128,17 +132,30 @@ class ILAVisionTransformer(nn.Module):
             ValueError: ``video`` has another shape.
             RuntimeError: The text head has no classes yet, or the blocks predict no points.
         """
-        if return_points and not BLOCKS[self.config.alignment].has_points:
+        if return_points and not self.has_points:
             raise RuntimeError(f"return_points=True: blocks of alignment={self.config.alignment!r} predict no points")
-        run = self._run_blocks(video, class_only=self.fused and not self.has_text_head)
+        run = self._run_blocks(video, class_only=not self.has_text_head)
         output = self.forward_head(run.tokens)
-        if not return_points:
-            return output
-        return output, AlignmentMaps(*(torch.stack(maps) for maps in zip(*run.maps, strict=True)))
+        return (output, run.stacked_maps()) if return_points else output
 
     def forward_features(self, video: Tensor) -> Tensor:
         """Tokens of the last block [B, T, 1+N, D], class token first, before the final norm; see :meth:`forward`."""
         return self._run_blocks(video).tokens
+
+    def forward_blocks(self, video: Tensor, *, class_only: bool = False) -> tuple[Tensor, AlignmentMaps | None]:
+        """Tokens of the last block, as :meth:`forward_features`, with the points and masks of every block.
+
+        Args:
+            video: See :meth:`forward`.
+            class_only: Nobody wants patch tokens: a fused model leaves them out of its last block, and the tokens are
+                class tokens alone, [B, T, 1, D].
+
+        Returns:
+            Tokens, and maps as :meth:`forward` returns them; None where the blocks predict no points.
+        """
+        run = self._run_blocks(video, class_only=class_only)
+        tokens = run.tokens[:, :, :1] if class_only else run.tokens
+        return tokens, run.stacked_maps() if run.maps else None
 
     def forward_head(self, x: Tensor, *, pre_logits: bool = False) -> Tensor:
         """Maps tokens [B, T, 1+N, D] of the last block to logits [B, C], with ``pre_logits`` to embeddings [B, E]."""
@@ -146,6 +163,10 @@ class ILAVisionTransformer(nn.Module):
         if pre_logits or isinstance(self.head, nn.Identity):
             return video
         return self.head(video, x[:, :, 1:])
+
+    def forward_pre_head(self, video_vectors: Tensor) -> Tensor:
+        """What the head's last product sees of video embeddings, [B, E] to [B, E]; without a head, they themselves."""
+        return self.head.prepare(video_vectors) if isinstance(self.head, LinearHead | TextHead) else video_vectors
 
     def forward_frames(self, x: Tensor) -> Tensor:
         """Maps tokens [B, T, 1+N, D] of the last block to frame vectors [B, T, E], CLIP's image embeddings."""
@@ -262,6 +283,11 @@ class ILAVisionTransformer(nn.Module):
         return self.head.fc.out_features if isinstance(self.head, LinearHead) else 0
 
     @property
+    def has_points(self) -> bool:
+        """Whether the blocks predict interactive points."""
+        return BLOCKS[self.config.alignment].has_points
+
+    @property
     def has_text_head(self) -> bool:
         """Whether the classes are text features, so that :meth:`set_classes` can exchange them."""
         return isinstance(self.head, TextHead)
@@ -343,14 +369,15 @@ class ILAVisionTransformer(nn.Module):
     ) -> _Run:
         """Runs the first ``depth`` blocks (None: all) and keeps the tokens after those numbered in ``keep``.
 
-        With ``class_only``, the last block's tokens are class tokens alone.
+        With ``class_only``, the last block's tokens may be class tokens alone.
         """
         x = self._embed(video)
         kept: dict[int, Tensor] = {}
         maps: list[AlignmentMaps] = []
         losses: list[Tensor] = []
         for index, block in enumerate(self.blocks[:depth]):
-            shortened = {"class_only": True} if class_only and index == len(self.blocks) - 1 else {}
+            is_last = index == len(self.blocks) - 1
+            shortened = {"class_only": True} if class_only and is_last and self.fused else {}
             x, block_maps, loss = block(x, self.grid_size, self.window_offset, **shortened)
             if block_maps is not None:
                 maps.append(block_maps)

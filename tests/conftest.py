@@ -34,6 +34,10 @@ from tiny import make_model  # noqa: E402
 
 from ila_models.ila_vit import ILAVisionTransformer  # noqa: E402
 
+# Autograd decides at the first backward whether it has threads, with which no forked child can run a backward. It has
+# none on a CPU, unless torch.compile was there first.
+torch.zeros((), requires_grad=True).backward()
+
 
 def pytest_unconfigure() -> None:
     shutil.rmtree(_CACHES, ignore_errors=True)

@@ -50,6 +50,7 @@ ALLOWED: dict[str, set[str]] = {
     "publishing": {"info", "factory", "convert", "pretrained", "ila_vit", "weights", "data", "configs", "version"},
     "training": {"factory", "publishing", "alignment", "heads", "ila_vit", "data", "configs"},
     "evaluation": {"ila_vit", "data"},
+    "features": {"factory", "ila_vit", "data"},
     "cli": {"demo", "training", "evaluation", "publishing", "predict", "convert", "pretrained", "info", "factory"}
     | {"export", "ila_vit", "text", "weights", "data", "version"},
     "__main__": {"cli"},

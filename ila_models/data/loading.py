@@ -48,8 +48,8 @@ def load_video(
         VideoError: the video cannot be used.
     """
     rule = _sampling_rule(sampling, generator)
-    if _is_frames(source):
-        frames = _FrameList(source)
+    if is_frames(source):
+        frames = FrameList(source)
         return frames.decode(_checked(rule(len(frames), num_frames), len(frames)))
     with VideoReader(cast("VideoSource", source), timeout=timeout) as reader:
         return reader.decode(_checked(rule(len(reader), num_frames), len(reader)))
@@ -119,7 +119,8 @@ def _checked(indices: Sequence[int], num_decoded: int) -> Sequence[int]:
     return indices
 
 
-def _is_frames(source: VideoSource | Frames) -> bool:
+def is_frames(source: VideoSource | Frames) -> bool:
+    """Whether a source is frames already decoded, not a video."""
     return isinstance(source, (Tensor, list, tuple)) or _is_array(source)
 
 
@@ -127,10 +128,19 @@ def _is_array(value: object) -> bool:
     return hasattr(value, "__array_interface__") and hasattr(value, "dtype")
 
 
-class _FrameList:
+class FrameList:
     """Frames already decoded, behind the face of a reader; only those asked for are converted."""
 
     def __init__(self, frames: Frames) -> None:
+        """Checks the frames as far as that takes no conversion.
+
+        Args:
+            frames: as for `load_video`.
+
+        Raises:
+            TypeError: they are not uint8.
+            ValueError: there are none, or their shape is not one of frames.
+        """
         self._frames = frames
         self._is_channels_last = False
         if not len(frames):
@@ -140,9 +150,16 @@ class _FrameList:
             _require_uint8(frames)
 
     def __len__(self) -> int:
+        """How many frames there are."""
         return len(self._frames)
 
     def decode(self, indices: Sequence[int]) -> Tensor:
+        """Frames by number, uint8 [K, 3, H, W].
+
+        Raises:
+            TypeError: a frame is of a wrong kind.
+            ValueError: a frame has a wrong shape, or another one than the others.
+        """
         if isinstance(self._frames, (list, tuple)):
             pictures = [_picture(self._frames[index], index) for index in indices]
             sizes = sorted({tuple(picture.shape[:2]) for picture in pictures})

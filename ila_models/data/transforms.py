@@ -83,6 +83,15 @@ class VideoTransform:
             TypeError: not a uint8 tensor.
             ValueError: another shape.
         """
+        return self.normalize(self.crop(video))
+
+    def crop(self, video: Tensor) -> Tensor:
+        """The first half of :meth:`__call__`: resized and cropped, still uint8, a quarter of the memory.
+
+        Raises:
+            TypeError: not a uint8 tensor.
+            ValueError: another shape.
+        """
         if not isinstance(video, Tensor) or video.dtype != torch.uint8:
             kind = video.dtype if isinstance(video, Tensor) else type(video).__name__
             raise TypeError(f"The frames are {kind}; they must be a uint8 tensor, RGB in [0, 255].")
@@ -98,8 +107,14 @@ class VideoTransform:
             resized[..., top : top + height, left : left + width]
             for top, left in self._corners(resized.shape[-2], resized.shape[-1])
         ]
-        views = self._normalize(torch.stack(crops, dim=1).flatten(0, 1))
+        views = torch.stack(crops, dim=1).flatten(0, 1)
         return views[0] if video.ndim == 4 and self.crops == 1 else views
+
+    def normalize(self, frames: Tensor) -> Tensor:
+        """The second half of :meth:`__call__`: uint8 [..., 3, h, w] to float32, on the frames' device."""
+        mean = torch.tensor(self.mean, device=frames.device).view(3, 1, 1)
+        std = torch.tensor(self.std, device=frames.device).view(3, 1, 1)
+        return frames.to(torch.float32).div_(255).sub_(mean).div_(std)
 
     def _resize(self, frames: Tensor) -> Tensor:
         from torchvision.transforms import InterpolationMode
@@ -128,11 +143,6 @@ class VideoTransform:
         if spare_width >= spare_height:
             return [(top, 0), (top, left), (top, spare_width)]
         return [(0, left), (top, left), (spare_height, left)]
-
-    def _normalize(self, frames: Tensor) -> Tensor:
-        mean = torch.tensor(self.mean, device=frames.device).view(3, 1, 1)
-        std = torch.tensor(self.std, device=frames.device).view(3, 1, 1)
-        return frames.to(torch.float32).div_(255).sub_(mean).div_(std)
 
 
 def create_transform(model_or_config: object, *, crops: Literal[1, 3] = 1) -> VideoTransform:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..data.loading import load_clips, load_video
 from ..data.transforms import VideoTransform
+from ..data.workers import worker_context
 
 ViewsMode = Literal["deterministic", "random"]
 
@@ -120,7 +119,7 @@ def decode(
         batch_size=None,
         num_workers=workers,
         pin_memory=pin_memory,
-        multiprocessing_context=_clean_processes() if workers else None,
+        multiprocessing_context=worker_context(workers, preload=__name__),
     )
     done = 0
     items = iter(loader)
@@ -136,16 +135,3 @@ def decode(
             ) from error
         done += 1
         yield item
-
-
-def _clean_processes() -> BaseContext:
-    """Makes worker processes that are no copies of this one.
-
-    A fork of a process that has threads (FFmpeg's, torch's, parquet's) inherits their locks as they stand, and hangs
-    where one was taken.
-    """
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
-    return context

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -123,13 +122,6 @@ class Batch(NamedTuple):
     labels: Tensor
     seeds: list[int]
     broken: list[str]
-
-
-def worker_context(num_workers: int) -> str | None:
-    """How decoding processes are started: not by fork, which copies locks that FFmpeg's threads may hold."""
-    if not num_workers:
-        return None
-    return "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 
 
 def collate(clips: list[Clip]) -> Batch:

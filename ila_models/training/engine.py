@@ -16,12 +16,13 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from ..data.workers import worker_context
 from ..publishing.bundle import save_pretrained
 from .augment import ClipAugmentation
 from .batch_norm import convert_batch_norms
 from .batches import StepBatches, seed_of
 from .checkpoint import RunState, load_state, save_state
-from .clips import Batch, collate, worker_context
+from .clips import Batch, collate
 from .config import TrainingConfig
 from .errors import TrainingError
 from .log import RunLog, draw_curves

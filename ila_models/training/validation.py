@@ -15,8 +15,8 @@ from ..data import VideoError, VideoTransform, load_video
 from ..data.annotations import LabelledVideos
 from ..data.motion import VALIDATION_SEED, motion_clips
 from ..data.shards import ShardedVideos
+from ..data.workers import worker_context
 from ..ila_vit import ILAVisionTransformer
-from .clips import worker_context
 
 _logger = logging.getLogger(__name__)
 

@@ -1,0 +1,58 @@
+"""What can be taken of a clip in one pass of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+from torch import Tensor
+
+from ..ila_vit import ILAVisionTransformer
+
+Level = Literal["clip", "frame", "token", "pre_head", "logits", "points"]
+LEVELS: tuple[Level, ...] = get_args(Level)
+"""By name, with the shape of a row (T frames, N patch tokens, D channels of a token, E of CLIP's embedding, C classes):
+
+- ``clip`` [E]: the video vector, not normalised.
+- ``frame`` [T, E]: a vector for every frame, in CLIP's image space.
+- ``token`` [T, 1+N, D]: every token of the last block, class token first, before the final norm.
+- ``pre_head`` [E]: what the head's last product sees of the video vector.
+- ``logits`` [C].
+- ``points`` [depth, T-1, 4]: every block's interactive points, (x, y) in the earlier and in the later frame of a pair.
+"""
+
+
+def check_levels(levels: str | Sequence[str], model: ILAVisionTransformer) -> tuple[Level, ...]:
+    """Returns the levels, each once, in the order of :data:`LEVELS`.
+
+    Raises:
+        ValueError: A level is not known, there is none, or the model does not have it.
+    """
+    wanted = {levels} if isinstance(levels, str) else set(levels)
+    if unknown := sorted(wanted - set(LEVELS)):
+        raise ValueError(f"levels {', '.join(map(repr, unknown))} are not known: use some of {', '.join(LEVELS)}")
+    if not wanted:
+        raise ValueError(f"there are no levels: give at least one of {', '.join(LEVELS)}")
+    if "logits" in wanted and model.num_classes == 0:
+        raise ValueError(
+            "level 'logits': the model has no classes: create it with class_names=[...] or num_classes=N, or leave the"
+            " level out"
+        )
+    if "points" in wanted and not model.has_points:
+        raise ValueError(f"level 'points': blocks of alignment={model.config.alignment!r} predict no points")
+    return tuple(level for level in LEVELS if level in wanted)
+
+
+def compute(model: ILAVisionTransformer, clips: Tensor, levels: Sequence[Level]) -> dict[Level, Tensor]:
+    """Takes levels of clips [B, T, 3, H, W], in one pass: tensors [B, ...]."""
+    needs_patches = "token" in levels or ("logits" in levels and model.has_text_head)
+    tokens, maps = model.forward_blocks(clips, class_only=not needs_patches)
+    found: dict[Level, Tensor] = {"token": tokens}
+    found["frame"] = model.forward_frames(tokens)
+    found["clip"] = model.temporal(found["frame"])
+    found["pre_head"] = model.forward_pre_head(found["clip"])
+    if maps is not None:
+        found["points"] = maps.points.transpose(0, 1)
+    if "logits" in levels:
+        found["logits"] = model.head(found["clip"], tokens[:, :, 1:])
+    return {level: found[level] for level in levels}
