@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 COPY_BYTES = {"cpu": 1 << 28, "cuda": 1 << 31}
 MATRIX_SIDE = {"cpu": 2048, "cuda": 8192}
@@ -42,6 +46,19 @@ def ceilings(device: torch.device, dtypes: tuple[torch.dtype, ...]) -> dict[str,
         seconds = _fastest(lambda left=left, right=right, out=product: torch.mm(left, right, out=out), device)
         found[f"multiply_adds_per_second_{str(dtype).removeprefix('torch.')}"] = side**3 / seconds
     return found
+
+
+def allocated_at_most(run: Callable[[], Any]) -> int:
+    """Bytes that torch's allocator for the CPU has handed out at most during a call, beyond what it had before."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        run()
+    with tempfile.TemporaryDirectory() as folder:
+        profiler.export_chrome_trace(f"{folder}/trace.json")
+        events = json.loads(Path(folder, "trace.json").read_text())["traceEvents"]
+    memory = sorted((event for event in events if event.get("name") == "[memory]"), key=lambda event: event["ts"])
+    totals = [event["args"]["Total Allocated"] for event in memory if event["args"]["Device Type"] == 0]
+    before = totals[0] - memory[0]["args"]["Bytes"]
+    return int(max(totals) - before)
 
 
 def describe(device: torch.device) -> dict[str, Any]:

@@ -115,7 +115,7 @@ def roofline_figure(theme: dict[str, str]) -> Figure | None:
         place = {"xy": (limits[1], roof[-1][1]), "xytext": (-4, 4), "textcoords": "offset points", "ha": "right"}
         axes.annotate(f"measured ceiling, {dtype}", **place, fontsize=8, color=theme["muted"])
         for row in rows:
-            moved = (row["layer_elements_per_clip"] * row["batch"] + row["parameters"]) * size
+            moved = row["layer_elements_per_clip"] * row["batch"] * size + row["weight_bytes"]
             x = row["multiply_adds_per_clip"] * row["batch"] / moved
             y = row["multiply_adds_per_second"] / 1e9
             colour = theme["ours" if row["name"].startswith("ILA") else "others"]

@@ -167,12 +167,12 @@ def one_throughput_table(result: dict[str, Any], *, brief: bool) -> str:
             rows.append([*what, row["error"], "", "", "", ""])
             continue
         ceiling = result["ceilings"].get(f"multiply_adds_per_second_{row['dtype']}")
-        peak = "" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 2**30:.2f} GiB"
+        peak = f"{row['weight_bytes'] / 2**20:.0f} + {row['activation_bytes'] / 2**20:.0f} MiB"
         ratio = "" if row["time_to_reference"] is None else f"{row['time_to_reference']:.2f}"
         share = "" if ceiling is None else f"{row['multiply_adds_per_second'] / ceiling:.0%}"
         rows.append([*what, f"{row['clips_per_second']:.2f}", ratio, giga(row["multiply_adds_per_clip"]), share, peak])
     head = ["model", "mode", "size", "batch", "dtype", "clips a second", "time to CLIP's", "G multiply-adds a clip"]
-    table = markdown([*head, "of the matrix product's rate", "peak memory"], rows)
+    table = markdown([*head, "of the matrix product's rate", "weights + activations at most"], rows)
     return table + "\n" + stated(result)
 
 

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from ceilings import ceilings, describe, synchronize, timed
-from counting import layer_elements, multiply_adds, parameters
+from ceilings import allocated_at_most, ceilings, describe, synchronize, timed
+from counting import layer_elements, multiply_adds
 from peers import SAME_SIZE, framewise_clip
 from provenance import provenance, write_result
 from torch import Tensor, nn
@@ -83,8 +83,8 @@ class Running:
     run: Callable[[], Any]
     multiply_adds: int
     elements: int
-    parameters: int
-    peak_bytes: int | None
+    weight_bytes: int
+    activation_bytes: int
     seconds: list[float] = field(default_factory=list)
 
 
@@ -268,8 +268,8 @@ def prepare(case: Case, clips: Tensor, dtype: torch.dtype, device: torch.device)
         run=run,
         multiply_adds=counted,
         elements=elements,
-        parameters=parameters(model),
-        peak_bytes=peak(model, run, device),
+        weight_bytes=sum(each.numel() * each.element_size() for each in (*model.parameters(), *model.buffers())),
+        activation_bytes=activation_bytes(run, device),
     )
 
 
@@ -280,16 +280,15 @@ def count_one(case: Case) -> tuple[int, int]:
     return multiply_adds(lambda: model(clip)), layer_elements(model, lambda: model(clip))
 
 
-def peak(model: nn.Module, run: Callable[[], Any], device: torch.device) -> int | None:
-    """Bytes that weights and activations take at most; None on a CPU, which does not count them."""
+def activation_bytes(run: Callable[[], Any], device: torch.device) -> int:
+    """Bytes that a call takes at most, besides what is there before it."""
     if device.type != "cuda":
-        return None
+        return allocated_at_most(run)
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
     run()
     synchronize(device)
-    weights = sum(tensor.numel() * tensor.element_size() for tensor in (*model.parameters(), *model.buffers()))
-    return torch.cuda.max_memory_allocated(device) - before + weights
+    return torch.cuda.max_memory_allocated(device) - before
 
 
 def heading(group: Group, case: Case) -> dict[str, Any]:
@@ -315,11 +314,11 @@ def row(group: Group, each: Running, reference: Running | None) -> dict[str, Any
         "clips_per_second": group.batch / seconds,
         "seconds_p50": seconds,
         "seconds_p95": quantiles[-1],
-        "parameters": each.parameters,
         "layer_elements_per_clip": each.elements,
         "multiply_adds_per_clip": each.multiply_adds,
         "multiply_adds_per_second": each.multiply_adds * group.batch / seconds * (3 if each.case.trains else 1),
-        "peak_bytes": each.peak_bytes,
+        "weight_bytes": each.weight_bytes,
+        "activation_bytes": each.activation_bytes,
         "time_to_reference": statistics.median(ratios) if ratios else None,
         "seconds": each.seconds,
     }

@@ -46,12 +46,24 @@ ALLOWED: dict[str, set[str]] = {
     "predict": {"factory", "ila_vit", "data"},
     "export": {"ila_vit"},
     "quantize": {"ila_vit"},
+    "doctor": {"factory", "pretrained", "weights", "data", "version"},
     "demo": {"predict", "factory", "ila_vit", "data"},
     "publishing": {"info", "factory", "convert", "pretrained", "ila_vit", "weights", "data", "configs", "version"},
     "training": {"factory", "publishing", "alignment", "heads", "ila_vit", "data", "configs"},
     "evaluation": {"ila_vit", "data"},
     "features": {"factory", "ila_vit", "data"},
-    "cli": {"demo", "training", "evaluation", "publishing", "predict", "convert", "pretrained", "info", "factory"}
+    "cli": {
+        "demo",
+        "doctor",
+        "training",
+        "evaluation",
+        "publishing",
+        "predict",
+        "convert",
+        "pretrained",
+        "info",
+        "factory",
+    }
     | {"export", "ila_vit", "text", "weights", "data", "version"},
     "__main__": {"cli"},
 }
