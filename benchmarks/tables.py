@@ -242,6 +242,29 @@ def precision_table() -> str:
     return markdown(head, rows) + "\n" + stated(result)
 
 
+def extraction_table() -> str:
+    """How near feature extraction comes to the slower of its halves, and what an hour takes."""
+    found = results_of("extraction")
+    if not found:
+        return not_measured("extraction")
+    tables = []
+    for result in found:
+        hour = result["hour"]
+        row = [
+            f"`{result['model']}`",
+            f"{result['decoded_windows_per_second']:.1f}",
+            f"{result['model_windows_per_second']:.1f}",
+            f"{result['windows_per_second']:.1f}",
+            f"{result['of_the_slower_half']:.0%}",
+            f"{hour['mebibytes_above_the_model']:.0f} MiB",
+            f"{hour['frames_asked_for_twice']} of {hour['frames_asked_for']}",
+        ]
+        head = ["model", "decoding alone, windows a second", "the model alone", "both", "of the slower half"]
+        head += ["an hour's memory above the model's", "frames decoded twice"]
+        tables.append(markdown(head, [row]) + f"\nWindows of {result['windows']}. " + stated(result))
+    return "\n".join(tables)
+
+
 TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"motion": motion_table, "throughput": lambda: throughput_table(brief=True)},
     "docs/benchmarks.md": {
@@ -253,4 +276,5 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "scaling": scaling_table,
         "decode": decode_table,
     },
+    "docs/features.md": {"extraction": extraction_table},
 }

@@ -52,19 +52,8 @@ ALLOWED: dict[str, set[str]] = {
     "training": {"factory", "publishing", "alignment", "heads", "ila_vit", "data", "configs"},
     "evaluation": {"ila_vit", "data"},
     "features": {"factory", "ila_vit", "data"},
-    "cli": {
-        "demo",
-        "doctor",
-        "training",
-        "evaluation",
-        "publishing",
-        "predict",
-        "convert",
-        "pretrained",
-        "info",
-        "factory",
-    }
-    | {"export", "ila_vit", "text", "weights", "data", "version"},
+    "cli": {"demo", "training", "evaluation", "publishing", "predict", "convert", "pretrained", "info", "factory"}
+    | {"doctor", "export", "ila_vit", "text", "weights", "data", "version"},
     "__main__": {"cli"},
 }
 HEAVY = ("av", "open_clip", "gdown", "transformers", "cv2", "decord", "torchcodec", "pyarrow", "torchao", "onnx")
