@@ -2,7 +2,7 @@
 
 Runs on a GPU or a CPU, with random weights, on videos that it makes itself or on a folder of yours::
 
-    python benchmarks/decode.py --out benchmarks/results/NAME.json [--videos DIR] [--model ila_vit_b16]
+    python benchmarks/decode.py --out benchmarks/results/decode_NAME.json [--videos DIR] [--model ila_vit_b16]
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Runs on a GPU or a CPU, with random weights, on videos that it makes itself::
 
-    python benchmarks/extraction.py --out benchmarks/results/NAME.json
+    python benchmarks/extraction.py --out benchmarks/results/extraction_NAME.json
 
 Decoding alone, the model alone and both together take turns; the ratio is the median over the rounds.
 """

@@ -2,7 +2,7 @@
 
 Runs on a GPU or a CPU, with random weights::
 
-    python benchmarks/scaling.py --out benchmarks/results/NAME.json [--model ila_vit_b32]
+    python benchmarks/scaling.py --out benchmarks/results/scaling_NAME.json [--model ila_vit_b32]
 
 An exponent of 1 is a cost in proportion; it is the slope of a straight line through the logarithms.
 """
@@ -76,7 +76,7 @@ def measure(
     for run, _ in prepared:
         timed(run, device)
     seconds = [[timed(run, device) for run, _ in prepared] for _ in range(rounds)]
-    values = [dict(zip(("frames", "pixels", "batch"), point, strict=True))[axis] for point in points]
+    values = [{"frames": frames, "pixels": side * side, "batch": batch}[axis] for frames, side, batch in points]
     medians = [statistics.median(column) for column in zip(*seconds, strict=True)]
     counts = [counted for _, counted in prepared]
     return {

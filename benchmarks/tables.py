@@ -260,7 +260,7 @@ def extraction_table() -> str:
             f"{hour['frames_asked_for_twice']} of {hour['frames_asked_for']}",
         ]
         head = ["model", "decoding alone, windows a second", "the model alone", "both", "of the slower half"]
-        head += ["an hour's memory above the model's", "frames decoded twice"]
+        head += ["an hour's memory above the model's", "frames asked for twice"]
         tables.append(markdown(head, [row]) + f"\nWindows of {result['windows']}. " + stated(result))
     return "\n".join(tables)
 

@@ -2,7 +2,7 @@
 
 Runs on a GPU or a CPU, with random weights::
 
-    python benchmarks/throughput.py --matrix quick --out benchmarks/results/NAME.json
+    python benchmarks/throughput.py --matrix quick --out benchmarks/results/throughput_NAME.json
 
 What is compared stands in one process and takes turns, round by round; a ratio is the median over the rounds. Every
 model gets the same clips. What does not fit into memory is a row that says so.
@@ -96,6 +96,8 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--rounds", type=int, default=7, help="rounds of a group (default: 7)")
     options = parser.parse_args()
+    if options.rounds < 2:
+        parser.error(f"--rounds {options.rounds}: give 2 or more, for a spread")
     device = torch.device(options.device)
     result: dict[str, Any] = {
         "benchmark": "throughput",
@@ -210,13 +212,13 @@ def measure(group: Group, device: torch.device, *, rounds: int) -> list[dict[str
     for case in group.cases:
         try:
             running.append(prepare(case, clips, group.dtype, device))
-        except (torch.OutOfMemoryError, RuntimeError) as error:
+        except RuntimeError as error:
             if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
                 raise
             failed.append((case, "out of memory"))
+        if failed and failed[-1][0] is case:  # once the error, which holds what was made so far, is gone
             gc.collect()
-            if device.type == "cuda":
-                torch.cuda.empty_cache()
+            torch.cuda.empty_cache()
     for _ in range(rounds):
         for each in running:
             each.seconds.append(timed(each.run, device))

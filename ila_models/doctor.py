@@ -17,7 +17,7 @@ import torch
 from huggingface_hub import constants as hub_constants
 from huggingface_hub.utils import get_session
 
-from .data.motion import MOTION_CLASSES, TEST_SEED, motion_clips
+from .data.motion import TEST_SEED, motion_clips
 from .data.transforms import create_transform
 from .factory import create_model
 from .pretrained import is_cached
@@ -142,9 +142,13 @@ def hub() -> Finding:
 
 def cache(name: str, folder: Path) -> Finding:
     """Whether a cache can be written, and what room there is."""
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    free = shutil.disk_usage(existing).free / 2**30
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
+    try:
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        free = shutil.disk_usage(existing).free / 2**30
+        is_writable = existing.is_dir() and os.access(existing, os.W_OK)
+    except OSError:  # a folder that may not even be searched
+        is_writable = False
+    if not is_writable:
         where = "HF_HOME" if name.startswith("Hub") else "ILA_MODELS_HOME"
         return Finding(name, f"{folder} cannot be written: set {where} to a folder of yours", "problem")
     return Finding(name, f"{folder}, {free:.0f} GiB free", "ok" if free >= 1 else "note")
@@ -168,7 +172,7 @@ def answer() -> Finding:
         return Finding("first answer", f"{_MODEL} does not answer: {error}", "problem")
     right = int((found == labels).sum())
     text = f"{_MODEL} is right about {right} of {len(labels)} clips, in {time.perf_counter() - start:.1f} s"
-    return Finding("first answer", text, "ok" if right > len(labels) // len(MOTION_CLASSES) else "problem")
+    return Finding("first answer", text, "ok" if right >= 0.8 * len(labels) else "problem")
 
 
 def _version(package: str) -> str | None:

@@ -53,6 +53,7 @@ class ILAVisionTransformer(nn.Module):
         text_tensors: CLIP's text tower that came with the weights, under OpenAI's names; empty without one.
         alignment_loss: Summed similarity loss of the last training forward, a scalar with a graph; None before, and
             in a model without alignment.
+        is_quantized: Whether :func:`~ila_models.quantize.quantize_int8` has changed the layers.
     """
 
     pretrained_cfg: dict[str, Any]
@@ -84,6 +85,7 @@ class ILAVisionTransformer(nn.Module):
         self.class_names: tuple[str, ...] | None = None
         self.text_tensors: dict[str, Tensor] = {}
         self.alignment_loss: Tensor | None = None
+        self.is_quantized = False
 
         self.patch_embed = PatchEmbed(
             img_size=config.img_size, patch_size=config.patch_size, embed_dim=config.width, bias=False
@@ -134,7 +136,7 @@ class ILAVisionTransformer(nn.Module):
         """
         if return_points and not self.has_points:
             raise RuntimeError(f"return_points=True: blocks of alignment={self.config.alignment!r} predict no points")
-        run = self._run_blocks(video, class_only=not self.has_text_head)
+        run = self._run_blocks(video, class_only=isinstance(self.head, LinearHead | nn.Identity))
         output = self.forward_head(run.tokens)
         return (output, run.stacked_maps()) if return_points else output
 
@@ -330,15 +332,21 @@ class ILAVisionTransformer(nn.Module):
         """Whether the blocks are rearranged for inference, by :meth:`fuse` or timm's ``reparameterize_model``."""
         return isinstance(self.blocks[-1], FusedResidualBlock)
 
+    @property
+    def inference_form(self) -> str | None:
+        """How the model was changed for inference, "fused" or "quantized"; None where it was not."""
+        return "quantized" if self.is_quantized else "fused" if self.fused else None
+
     def train(self, mode: bool = True) -> ILAVisionTransformer:
         """Sets training or evaluation mode.
 
         Raises:
-            RuntimeError: Training is asked of a fused model.
+            RuntimeError: Training is asked of a model for inference.
         """
-        if mode and self.fused:
+        if mode and (form := self.inference_form):
             raise RuntimeError(
-                "this model is fused for inference and cannot be trained: create it anew, without fuse() or fused=True"
+                f"this model is {form} for inference and cannot be trained: create it anew, without fuse(), fused=True"
+                " or quantize_int8()"
             )
         return super().train(mode)
 

@@ -10,9 +10,9 @@ from .ila_vit import ILAVisionTransformer
 def quantize_int8(model: ILAVisionTransformer) -> ILAVisionTransformer:
     """Makes the linear layers of the blocks eight-bit, in place: weights once, by channel, activations as they come.
 
-    The model is fused first. It gains nothing until ``torch.compile`` has taken it, and then on processors with
-    eight-bit products (AVX-512 VNNI, AMX) and on GPUs; where bf16 is fast, that may be as fast and nearer to the
-    answers in float32 (docs/benchmarks.md has both).
+    The last block's queries, keys and values stay as they are. The model is fused first. It gains nothing until
+    ``torch.compile`` has taken it, and then on processors with eight-bit products (AVX-512 VNNI, AMX) and on GPUs;
+    where bf16 is fast, that may be as fast and nearer to the answers in float32 (docs/benchmarks.md has both).
 
     Args:
         model: The model; it cannot be trained or saved any more.
@@ -27,6 +27,8 @@ def quantize_int8(model: ILAVisionTransformer) -> ILAVisionTransformer:
         from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize_
     except ModuleNotFoundError as error:
         raise RuntimeError(f"eight bits take {error.name}: pip install 'ila-models[int8]'") from error
+    if model.is_quantized:
+        return model
     # A last block that computes class tokens alone reads this layer in parts, which eight-bit tensors do not all bear.
     left = f"{len(model.blocks) - 1}.attn.qkv"
     quantize_(
@@ -34,4 +36,5 @@ def quantize_int8(model: ILAVisionTransformer) -> ILAVisionTransformer:
         Int8DynamicActivationInt8WeightConfig(),
         filter_fn=lambda module, name: isinstance(module, nn.Linear) and name != left,
     )
+    model.is_quantized = True
     return model

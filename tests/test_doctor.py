@@ -69,6 +69,14 @@ def test_a_cache_where_a_file_stands_is_a_problem(tmp_path: Path) -> None:
     assert doctor.cache("own cache", tmp_path / "new" / "ila_models").state in ("ok", "note")
 
 
+def test_a_cache_that_may_not_be_searched_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(self: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "exists", forbidden)
+    assert doctor.cache("own cache", tmp_path).state == "problem"
+
+
 def test_a_model_that_does_not_answer_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*arguments: object, **options: object) -> None:
         raise ValueError("its hash is another one")

@@ -382,7 +382,7 @@ def test_a_full_disk_loses_nothing_that_was_finished(tmp_path: Path, monkeypatch
 
 
 def test_parquet_is_an_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ila_models.evaluation.predictions.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("ila_models.parquet.importlib.util.find_spec", lambda name: None)
     with pytest.raises(RuntimeError, match=r"takes pyarrow: pip install 'ila-models\[train\]'"):
         run_numbered(tmp_path, count=3)
 

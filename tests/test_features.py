@@ -300,3 +300,105 @@ def test_a_thread_hands_on_items_and_errors_in_order() -> None:
     assert [next(found) for _ in range(10)] == list(range(10))
     with pytest.raises(LookupError, match="after nine"):
         next(found)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_containers_that_round_time_stamps_make_the_same_windows(suffix: str, tmp_path: Path) -> None:
+    path = write_clip(tmp_path / f"video.{suffix}", frames=240, fps=24, size=(64, 64))
+    with VideoReader(path) as reader:
+        times = reader.timestamps
+    for settings in ({"padding": "drop"}, {"padding": "shorten"}, {"padding": "shift"}):
+        windows = plan_windows(times, 1 / 24, WindowSettings(num_frames=2, window=2.0, **settings))
+        assert [window.frames for window in windows] == [(start + 12, start + 35) for start in range(0, 240, 48)]
+    overlapping = plan_windows(times, 1 / 24, WindowSettings(num_frames=2, window=2 / 24, stride=1 / 24))
+    assert [window.frames for window in overlapping] == [(start, start) for start in range(239)]
+
+
+def test_a_sliver_at_the_end_is_no_window() -> None:
+    times = [number / 29.97 for number in range(60)]
+    assert len(plan_windows(times, 1 / 29.97, WindowSettings(num_frames=2, window=2.0))) == 1
+
+
+@pytest.mark.parametrize("padding", ["shorten", "shift", "repeat"])
+def test_a_single_frame_is_a_window(padding: Any) -> None:
+    (window,) = plan_windows([0.0], 0.04, WindowSettings(num_frames=2, window=1.0, padding=padding))
+    assert window.frames == (0, 0)
+
+
+def test_repeating_goes_by_the_clock() -> None:
+    times = [0.0, *(9 + number / 10 for number in range(10))]  # to 10 seconds
+    windows = plan_windows(times, 0.1, WindowSettings(num_frames=3, window=6.0, padding="repeat"))
+    assert windows[1].frames == (6, 10, 10)  # of the 10 frames from 9 s on, and 20 times the last
+
+
+def test_weights_are_random_only_when_asked_for(video: Path) -> None:
+    given = FeatureExtractor("ila_vit_nano8", checkpoint_path=None, window=2)(video)
+    assert torch.equal(given["clip"], FeatureExtractor("ila_vit_nano8", window=2)(video)["clip"])
+
+
+def test_features_may_be_trained_on(video: Path) -> None:
+    (part,) = FeatureExtractor(ready()).stream(video)
+    torch.nn.Linear(64, 1)(part["clip"]).sum().backward()
+
+
+class InALoader(torch.utils.data.Dataset[int]):
+    """Extracts in a worker of somebody else's loader."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> int:
+        return len(FeatureExtractor("ila_vit_nano8", window=2)(self.path))
+
+
+def test_extraction_within_another_loader(video: Path) -> None:
+    loader = torch.utils.data.DataLoader(InALoader(video), num_workers=2, multiprocessing_context="forkserver")
+    assert [int(rows) for rows in loader] == [3, 3]
+
+
+def test_no_rows_have_the_shape_of_rows(video: Path) -> None:
+    model = ready(head="linear")
+    some = FeatureExtractor(model, levels=LEVELS, window=2)(video)
+    none = FeatureExtractor(model, levels=LEVELS, window=60, padding="drop")(video)
+    for level in LEVELS:
+        assert none[level].shape == (0, *some[level].shape[1:]), level
+
+
+def test_a_failure_keeps_no_frames(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    decode = VideoReader.decode
+
+    def breaks(self: VideoReader, indices: Any) -> torch.Tensor:
+        frames = decode(self, indices)
+        if max(indices) > 20:
+            raise VideoError("frame 21 does not decode")
+        return frames
+
+    monkeypatch.setattr(VideoReader, "decode", breaks)
+    (failure,) = FeatureExtractor(ready(), window=0.5).iter([video], on_error="yield")
+    assert isinstance(failure, Failure)
+    assert failure.error is not None
+    entry = failure.error.__traceback__
+    while entry is not None:
+        assert not [value for value in entry.tb_frame.f_locals.values() if isinstance(value, torch.Tensor)]
+        entry = entry.tb_next
+
+
+def test_one_video_is_no_list(video: Path) -> None:
+    with pytest.raises(TypeError, match="sources is one video"):
+        list(FeatureExtractor(ready()).iter(str(video)))
+
+
+def test_what_is_wrong_is_said_before_a_model_is_fetched() -> None:
+    with pytest.raises(ValueError, match="levels 'clips' are not known"):
+        FeatureExtractor("ila_vit_b16.openai", levels="clips")
+    with pytest.raises(ValueError, match="window=0 is out of range"):
+        FeatureExtractor("ila_vit_b16.openai", window=0)
+
+
+def test_frames_of_several_sizes_are_refused() -> None:
+    frames = [torch.zeros(64, 64, 3, dtype=torch.uint8), *torch.zeros(9, 80, 120, 3, dtype=torch.uint8)]
+    with pytest.raises(ValueError, match="different sizes"):
+        FeatureExtractor(ready(), num_frames=10)(frames)

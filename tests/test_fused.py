@@ -204,3 +204,20 @@ def test_compiled_by_inductor() -> None:
     with torch.inference_mode():
         assert_same(torch.compile(model, fullgraph=True)(clips), model(clips))
     torch._dynamo.reset()
+
+
+def test_a_head_of_the_users_gets_its_patch_tokens() -> None:
+    class MeanPatch(nn.Module):
+        def forward(self, video: Tensor, patches: Tensor) -> Tensor:
+            return patches.mean(dim=(1, 2))
+
+    model = trained(head="linear")
+    model.head = MeanPatch()
+    clips = make_clips(model)
+    with torch.inference_mode():
+        assert_same(copy.deepcopy(model).fuse()(clips), model(clips))
+
+
+def test_a_model_in_training_mode_is_not_fused_by_timm() -> None:
+    with pytest.raises(RuntimeError, match=r"training mode cannot be fused for inference: call model.eval\(\) first"):
+        reparameterize_model(trained().train())

@@ -50,7 +50,8 @@ ALLOWED: dict[str, set[str]] = {
     "demo": {"predict", "factory", "ila_vit", "data"},
     "publishing": {"info", "factory", "convert", "pretrained", "ila_vit", "weights", "data", "configs", "version"},
     "training": {"factory", "publishing", "alignment", "heads", "ila_vit", "data", "configs"},
-    "evaluation": {"ila_vit", "data"},
+    "parquet": {"weights"},
+    "evaluation": {"parquet", "ila_vit", "weights", "data"},
     "features": {"factory", "ila_vit", "data"},
     "cli": {"demo", "training", "evaluation", "publishing", "predict", "convert", "pretrained", "info", "factory"}
     | {"doctor", "export", "ila_vit", "text", "weights", "data", "version"},

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from tiny import make_clips, make_model
 
 import ila_models
 from ila_models.data.motion import TEST_SEED, motion_clips
+from ila_models.weights.manifest import preprocessing
 
 
 def test_answers_stay_near() -> None:
@@ -47,6 +50,20 @@ def test_baselines_are_made_eight_bit_too() -> None:
         found = ila_models.quantize_int8(model)(clips)
     assert not torch.equal(found, expected)
     assert_same(found, expected, 0.1)
+
+
+@pytest.mark.parametrize("alignment", ["residual", "none"])
+def test_it_is_done_once_and_for_all(alignment: Any, tmp_path: Path) -> None:
+    model = make_model(head="linear", alignment=alignment)
+    model.pretrained_cfg = preprocessing("ila")
+    clips = make_clips(model)
+    with torch.inference_mode():
+        once = ila_models.quantize_int8(model)(clips)
+        assert torch.equal(ila_models.quantize_int8(model)(clips), once)
+    with pytest.raises(RuntimeError, match="quantized for inference and cannot be trained"):
+        model.train()
+    with pytest.raises(ValueError, match="quantized for inference"):
+        ila_models.save_pretrained(model, tmp_path)
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

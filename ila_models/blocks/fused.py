@@ -10,7 +10,7 @@ the pair features.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -96,13 +96,19 @@ class FusedResidualBlock(FrameBlock):
         return projected
 
 
+def device_with_64_bits(device: torch.device) -> torch.device:
+    """Where values of a device are folded in 64 bits: there, or on the CPU where it has none."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
 @torch.no_grad()
 def fold_batch_norm(stage: nn.Sequential) -> None:
     """Makes the batch norm of a stage (``conv``, ``norm``) part of its convolution."""
     conv, norm = cast("nn.Conv2d", stage.conv), cast("nn.BatchNorm2d", stage.norm)
-    dtype = conv.weight.dtype
-    folded = fuse_conv_bn_eval(conv.double().eval(), norm.double().eval())
-    stage.conv = folded.to(dtype).to(memory_format=torch.channels_last)
+    device, dtype = conv.weight.device, conv.weight.dtype
+    where = device_with_64_bits(device)
+    folded = fuse_conv_bn_eval(conv.to(where).double().eval(), norm.to(where).double().eval())
+    stage.conv = folded.to(device, dtype).to(memory_format=torch.channels_last)
     stage.norm = nn.Identity()
 
 
@@ -117,24 +123,34 @@ def over_frames(conv: nn.Conv1d) -> nn.Conv2d:
 @torch.no_grad()
 def joined_skip(block: ResidualBlock) -> nn.Linear:
     """One map [masked message, interactive frame] -> D of the three that patch tokens go through."""
-    aligned, interactive, proj = (
-        layer.weight.double() for layer in (block.aligned_skip, block.interactive_skip, block.temporal_proj)
-    )
-    bias = block.aligned_skip.bias.double() + block.interactive_skip.bias.double()
-    bias += interactive @ block.temporal_proj.bias.double()
-    return linear(torch.cat([aligned, interactive @ proj], dim=1), bias, like=block.aligned_skip)
+    aligned, interactive, proj = map(exact, (block.aligned_skip, block.interactive_skip, block.temporal_proj))
+    weight = torch.cat([aligned.weight, interactive.weight @ proj.weight], dim=1)
+    bias = aligned.bias + interactive.bias + interactive.weight @ proj.bias
+    return linear(weight, bias, like=block.aligned_skip)
 
 
 @torch.no_grad()
 def summed(first: nn.Linear, second: nn.Linear) -> nn.Linear:
     """One map for two that read the same and are added."""
-    return linear(
-        first.weight.double() + second.weight.double(), first.bias.double() + second.bias.double(), like=first
-    )
+    one, two = exact(first), exact(second)
+    return linear(one.weight + two.weight, one.bias + two.bias, like=first)
+
+
+class Exact(NamedTuple):
+    """A linear layer's values in 64 bits."""
+
+    weight: Tensor
+    bias: Tensor
+
+
+def exact(layer: nn.Linear) -> Exact:
+    """The values of a layer."""
+    where = device_with_64_bits(layer.weight.device)
+    return Exact(layer.weight.to(where).double(), layer.bias.to(where).double())
 
 
 def linear(weight: Tensor, bias: Tensor, *, like: nn.Linear) -> nn.Linear:
-    """A layer with these values, of the dtype of another."""
+    """A layer with these values, of the device and the dtype of another."""
     made = nn.Linear(weight.shape[1], weight.shape[0], device="meta")
-    made.weight, made.bias = (nn.Parameter(values.to(like.weight.dtype)) for values in (weight, bias))
+    made.weight, made.bias = (nn.Parameter(values.to(like.weight)) for values in (weight, bias))
     return made

@@ -44,7 +44,13 @@ class ResidualBlock(FrameBlock):
         return (self.aligned_skip, self.interactive_skip)
 
     def fuse(self) -> FusedResidualBlock:
-        """The same function for inference; it takes this block's layers over."""
+        """The same function for inference; it takes this block's layers over.
+
+        Raises:
+            RuntimeError: The block is in training mode.
+        """
+        if self.training:
+            raise RuntimeError("a block in training mode cannot be fused for inference: call model.eval() first")
         return FusedResidualBlock(self)
 
     def forward(self, x: Tensor, grid: tuple[int, int], window_offset: Tensor) -> BlockOutput:

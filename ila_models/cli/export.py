@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..export import MIN_FRAMES, export_onnx
+from ..export import MIN_FRAMES, export_onnx, require_onnx
 from ..factory import create_model, load_text_encoder
 from .model_options import add_classes_option, add_weights_options, read_classes
 
@@ -38,6 +38,7 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Exports, and says what goes in and what comes out."""
+    require_onnx()  # before weights are fetched
     model = create_model(
         options.model,
         pretrained=options.checkpoint is None,
@@ -50,8 +51,10 @@ def run(options: argparse.Namespace) -> int:
     written = export_onnx(model, options.file)
     height, width = model.config.img_size
     contract = model.pretrained_cfg
+    classes, channels = model.num_classes, model.config.embed_dim
+    output = f"logits [clips, {classes}]" if classes else f"embeddings [clips, {channels}]"
     sys.stdout.write(
         f"{written}: video [clips, frames, 3, {height}, {width}], RGB of mean {contract['mean']} and std"
-        f" {contract['std']}, to logits [clips, {model.num_classes}]\n"
+        f" {contract['std']}, to {output}\n"
     )
     return 0

@@ -143,6 +143,7 @@ class FrameList:
         """
         self._frames = frames
         self._is_channels_last = False
+        self._sizes: set[tuple[int, ...]] = set()  # of the pictures seen so far
         if not len(frames):
             raise ValueError("There are no frames: give at least one.")
         if not isinstance(frames, (list, tuple)):
@@ -162,9 +163,10 @@ class FrameList:
         """
         if isinstance(self._frames, (list, tuple)):
             pictures = [_picture(self._frames[index], index) for index in indices]
-            sizes = sorted({tuple(picture.shape[:2]) for picture in pictures})
+            sizes = sorted({*self._sizes, *(tuple(picture.shape[:2]) for picture in pictures)})
             if len(sizes) > 1:
                 raise ValueError(f"The frames have different sizes (height, width): {sizes}; bring them to one size.")
+            self._sizes = set(sizes)
             return torch.stack(pictures).permute(0, 3, 1, 2).contiguous()
         chosen = torch.as_tensor(self._frames[list(indices)])
         return (chosen.permute(0, 3, 1, 2) if self._is_channels_last else chosen).contiguous()

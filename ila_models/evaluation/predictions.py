@@ -7,16 +7,15 @@ is there is finished, however the run that wrote it ended.
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..parquet import read_table, require_pyarrow, write_table
+from ..weights.cache import write_atomically
 from .settings import Settings, as_text, differences
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ TABLE = "predictions.parquet"
 _SETTINGS = "settings.json"
 _PARTS = "parts"
 _METADATA_KEY = b"ila_models.evaluation"
-_ROWS_PER_GROUP = 8192
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,7 @@ class PredictionFolder:
         Raises:
             OSError: It cannot be written.
         """
-        _write_table(self._part_path(part), _as_table(predictions, self._settings))
+        write_table(self._part_path(part), _as_table(predictions, self._settings))
 
     def read_part(self, part: int) -> list[VideoPrediction]:
         """Reads a part that is there.
@@ -80,7 +78,7 @@ class PredictionFolder:
         Raises:
             ValueError: The file is damaged.
         """
-        return _as_predictions(_read_table(self._part_path(part)))
+        return _as_predictions(read_table(self._part_path(part)))
 
     def merge(self) -> None:
         """Makes one table of all parts.
@@ -97,8 +95,8 @@ class PredictionFolder:
                     f"{self._part_path(missing[0])} is not there, nor are {len(missing) - 1} others: all machines of a"
                     " run must write into a folder that they share"
                 )
-            _write_table(
-                self.table, pyarrow.concat_tables(_read_table(self._part_path(part)) for part in range(self._parts))
+            write_table(
+                self.table, pyarrow.concat_tables(read_table(self._part_path(part)) for part in range(self._parts))
             )
         shutil.rmtree(self.folder / _PARTS, ignore_errors=True)
 
@@ -114,8 +112,7 @@ def open_folder(folder: Path, settings: Settings, *, parts: int) -> PredictionFo
         RuntimeError: pyarrow is not installed.
         ValueError: It holds the predictions of other settings.
     """
-    if importlib.util.find_spec("pyarrow") is None:
-        raise RuntimeError("predictions are kept as parquet, which takes pyarrow: pip install 'ila-models[train]'")
+    require_pyarrow("predictions")
     noted = folder / _SETTINGS
     folder.mkdir(parents=True, exist_ok=True)
     if noted.exists():
@@ -127,7 +124,7 @@ def open_folder(folder: Path, settings: Settings, *, parts: int) -> PredictionFo
     elif (folder / TABLE).exists() or (folder / _PARTS).exists():
         raise ValueError(f"{folder} holds predictions, but not their {_SETTINGS}: give another folder")
     else:
-        _write_bytes(noted, json.dumps(settings, indent=1, ensure_ascii=False).encode())
+        write_atomically(noted, json.dumps(settings, indent=1, ensure_ascii=False).encode())
     if not (folder / TABLE).exists():
         (folder / _PARTS).mkdir(exist_ok=True)
     return PredictionFolder(folder, settings, parts=parts)
@@ -148,7 +145,7 @@ def read_predictions(path: Path) -> tuple[list[VideoPrediction], Settings]:
         parts = len(list((path / _PARTS).glob("part-*.parquet"))) if path.is_dir() else 0
         unfinished = f": the run is not finished ({parts} parts are), the same command goes on with it" if parts else ""
         raise FileNotFoundError(f"no such table of predictions: {file}{unfinished}")
-    table = _read_table(file)
+    table = read_table(file)
     metadata = (table.schema.metadata or {}).get(_METADATA_KEY)
     if metadata is None or not {"file", "label", "top_classes", "error"} <= set(table.column_names):
         raise ValueError(f"{file}: a parquet file, but not of ila-models evaluate")
@@ -182,41 +179,6 @@ def _as_table(predictions: Sequence[VideoPrediction], settings: Settings) -> pya
 
 def _as_predictions(table: pyarrow.Table) -> list[VideoPrediction]:
     return [VideoPrediction(**row) for row in table.to_pylist()]
-
-
-def _read_table(path: Path) -> pyarrow.Table:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        with path.open("rb") as file:
-            # Without threads of its own, which a process that is forked afterwards would not have.
-            return pyarrow.parquet.ParquetFile(file).read(use_threads=False)
-    except pyarrow.ArrowInvalid as error:
-        raise ValueError(f"{path}: not a parquet file, or damaged ({error}): delete it and run again") from error
-
-
-def _write_table(path: Path, table: pyarrow.Table) -> None:
-    import pyarrow
-    import pyarrow.parquet
-
-    sink = pyarrow.BufferOutputStream()
-    pyarrow.parquet.write_table(table, sink, row_group_size=_ROWS_PER_GROUP)
-    _write_bytes(path, sink.getvalue())
-
-
-def _write_bytes(path: Path, content: bytes | pyarrow.Buffer) -> None:
-    descriptor, unfinished = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(unfinished, 0o644)
-        os.replace(unfinished, path)
-    except BaseException:
-        Path(unfinished).unlink(missing_ok=True)
-        raise
 
 
 def _read_settings(path: Path) -> Settings:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
@@ -12,6 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from ..data.transforms import VideoTransform
 from ..data.workers import worker_context
 from .decoding import Chunk, decode_video
+from .result import name_of
 from .windows import WindowSettings
 
 _Item = TypeVar("_Item")
@@ -19,62 +22,93 @@ CHUNKS_AHEAD = 4
 """Chunks that wait for the model at most, for every decoder."""
 
 
-class DecodedVideos(IterableDataset[Chunk]):
-    """The chunks of all videos, each video by one worker; a video that cannot be used is a chunk that says why."""
+@dataclass(frozen=True)
+class WindowedVideos:
+    """Videos that are to be cut and decoded.
 
-    def __init__(
-        self, sources: Sequence[Any], settings: WindowSettings, transform: VideoTransform, *, fps: float | None = None
-    ) -> None:
-        """Keeps what the workers need; nothing is opened."""
-        self._sources = sources
-        self._settings = settings
-        self._transform = transform
-        self._fps = fps
+    Attributes:
+        sources: What :func:`~ila_models.data.load_video` takes.
+        settings: How to cut.
+        transform: Resizes and crops.
+        fps: Frames a second, where the sources are frames.
+    """
+
+    sources: Sequence[Any]
+    settings: WindowSettings
+    transform: VideoTransform
+    fps: float | None = None
+
+    def chunks(self, numbers: Iterable[int]) -> Iterator[Chunk]:
+        """Decodes videos by number; one that cannot be used is a chunk that says why."""
+        for number in numbers:
+            try:
+                yield from decode_video(
+                    self.sources[number],
+                    number=number,
+                    settings=self.settings,
+                    transform=self.transform,
+                    fps=self.fps,
+                )
+            except (OSError, ValueError, TypeError, RuntimeError, MemoryError) as error:
+                # One bad file of many must not end a run, nor keep the frames that were decoded before.
+                traceback.clear_frames(error.__traceback__)
+                yield Chunk.failed(number, str(error) or type(error).__name__, error)
+
+
+class _Shares(IterableDataset[Chunk]):
+    """Every video by one worker of a loader."""
+
+    def __init__(self, videos: WindowedVideos) -> None:
+        self._videos = videos
 
     def __iter__(self) -> Iterator[Chunk]:
-        """Decodes this worker's videos."""
         worker = get_worker_info()
-        mine = range(len(self._sources)) if worker is None else range(worker.id, len(self._sources), worker.num_workers)
-        for number in mine:
-            yield from self._video(number)
-
-    def _video(self, number: int) -> Iterator[Chunk]:
-        try:
-            yield from decode_video(
-                self._sources[number],
-                number=number,
-                settings=self._settings,
-                transform=self._transform,
-                fps=self._fps,
-            )
-        except (OSError, ValueError, TypeError, RuntimeError, MemoryError) as error:
-            # One bad file of many must not end a run.
-            yield Chunk.failed(number, str(error) or type(error).__name__, error if get_worker_info() is None else None)
+        assert worker is not None, "only a loader's workers iterate"
+        for chunk in self._videos.chunks(_share(len(self._videos.sources), worker.id, worker.num_workers)):
+            yield replace(chunk, error=None)  # not every error can be sent, and its reason is there
 
 
-def decode_ahead(videos: DecodedVideos, *, num_workers: int, pin_memory: bool) -> Iterator[Chunk]:
+def _share(count: int, worker: int, num_workers: int) -> range:
+    return range(worker, count, num_workers)
+
+
+def decode_ahead(videos: WindowedVideos, *, num_workers: int) -> Iterator[Chunk]:
     """Chunks of all videos, those of one video in order, decoded while the caller is busy.
 
     Args:
         videos: What to decode.
         num_workers: Processes; 0 decodes in a thread of this one.
-        pin_memory: Hand on memory from which a GPU copies without waiting.
 
     Raises:
-        RuntimeError: A process died, which a file can do to a decoder.
+        RuntimeError: A process died, which a file can do to a decoder; the message names the candidates.
     """
+    count = len(videos.sources)
     if num_workers == 0:
-        yield from in_a_thread(lambda: iter(videos), ahead=CHUNKS_AHEAD)
+        yield from in_a_thread(lambda: videos.chunks(range(count)), ahead=CHUNKS_AHEAD)
         return
     loader = DataLoader(
-        videos,
+        _Shares(videos),
         batch_size=None,
         num_workers=num_workers,
         prefetch_factor=CHUNKS_AHEAD,
-        pin_memory=pin_memory,
         multiprocessing_context=worker_context(num_workers, preload=__name__),
     )
-    yield from loader
+    done: set[int] = set()
+    chunks = iter(loader)
+    while len(done) < count:
+        try:
+            chunk = next(chunks)
+        except (RuntimeError, OSError, EOFError) as error:
+            # What a video can be blamed for is a chunk; these say that a worker is gone, or its end of a pipe.
+            waiting = [[n for n in _share(count, k, num_workers) if n not in done][:1] for k in range(num_workers)]
+            names = ", ".join(name_of(videos.sources[number]) for numbers in waiting for number in numbers)
+            raise RuntimeError(
+                f"decoding stopped ({error}): a script that starts workers must do its work under `if __name__ =="
+                f" '__main__':`; else try each of {names} alone, and leave out the one that crashes"
+            ) from error
+        if chunk.is_last:
+            done.add(chunk.source)
+        yield chunk
 
 
 def in_a_thread(make: Callable[[], Iterator[_Item]], *, ahead: int) -> Iterator[_Item]:

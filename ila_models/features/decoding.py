@@ -17,6 +17,8 @@ from .windows import Window, WindowSettings, plan_windows
 
 DECODED_BYTES = 64 << 20
 """Of the frames that are decoded at once, before they are resized."""
+_RATE_OF_ONE_FRAME = 25.0
+"""Frames a second of a video of one frame, which need not tell."""
 CLIPS_PER_CHUNK = 4
 """Clips that a decoder hands on at once."""
 
@@ -68,7 +70,7 @@ def decode_video(
         number: The video's number, for the chunks.
         settings: How to cut.
         transform: Resizes and crops.
-        fps: Frames a second, of frames that do not know; of a video, its own time stamps count.
+        fps: Frames a second, of frames; a video has time stamps of its own. Frames without it are one second each.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -83,7 +85,7 @@ def decode_video(
         raise ValueError(f"fps={fps} is for frames; a video has time stamps of its own")
     with VideoReader(source) as reader:
         times = reader.timestamps
-        frame_seconds = 1 / reader.fps if reader.fps else times[-1] / max(len(times) - 1, 1)
+        frame_seconds = 1 / (reader.fps or _RATE_OF_ONE_FRAME)
         yield from _chunks(reader, times, frame_seconds, number, settings, transform)
 
 

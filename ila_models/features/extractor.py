@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -14,10 +14,10 @@ from torch import Tensor
 from ..data.transforms import create_transform
 from ..factory import create_model
 from ..ila_vit import ILAVisionTransformer
-from .ahead import DecodedVideos, decode_ahead
+from .ahead import WindowedVideos, decode_ahead
 from .decoding import Chunk
-from .levels import Level, check_levels, compute
-from .result import Failure, Features, joined
+from .levels import Level, check_levels, check_model, compute, row_shape
+from .result import Failure, Features, joined, name_of
 from .windows import Padding, Unit, Window, WindowSettings
 
 
@@ -57,7 +57,8 @@ class FeatureExtractor:
         """Prepares a model.
 
         Args:
-            model: A model, which is put into evaluation mode, or a name for :func:`~ila_models.create_model`, which
+            model: A model, which is put into evaluation mode, and on ``device`` and into ``dtype`` where they are
+                given, for good; or a name for :func:`~ila_models.create_model`, which
                 then makes a pretrained model for inference (``fused=True``), without a head unless a level needs it.
             levels: One level or several; see :data:`~ila_models.features.levels.LEVELS`.
             window: Length of a window; None makes one window of the whole video.
@@ -78,20 +79,23 @@ class FeatureExtractor:
         """
         if batch_size < 1:
             raise ValueError(f"batch_size={batch_size} is out of range: give at least 1")
-        if isinstance(model, str):
-            model, device, dtype = _create(model, levels, device, dtype, arguments)
-        elif arguments:
-            raise TypeError(f"{', '.join(arguments)} make a model of a name; this one is made already")
-        self.model = model.eval().to(device=device, dtype=dtype)
-        self.levels = check_levels(levels, self.model)
+        # All that can be wrong without a model, before one is fetched.
         self.batch_size = batch_size
-        self.settings = WindowSettings(
-            num_frames=model.num_frames if num_frames is None else num_frames,
+        self.levels = check_levels(levels)
+        settings = WindowSettings(
+            num_frames=2 if num_frames is None else num_frames,
             window=window,
             stride=stride,
             unit=unit,
             padding=padding,
         )
+        if isinstance(model, str):
+            model, device, dtype = _create(model, self.levels, device, dtype, arguments)
+        elif arguments:
+            raise TypeError(f"{', '.join(arguments)} make a model of a name; this one is made already")
+        check_model(self.levels, model)
+        self.model = model.eval().to(device=device, dtype=dtype)
+        self.settings = replace(settings, num_frames=model.num_frames) if num_frames is None else settings
         self._transform = create_transform(self.model)
         self._compute = torch.compile(compute, dynamic=True) if compile else compute
 
@@ -130,13 +134,14 @@ class FeatureExtractor:
             yield part
 
     def iter(
-        self, sources: Iterable[Any], *, num_workers: int = 2, on_error: Literal["raise", "yield"] = "raise"
+        self, sources: Iterable[Any], *, num_workers: int = 0, on_error: Literal["raise", "yield"] = "raise"
     ) -> Iterator[Features | Failure]:
         """Takes features of many videos, decoded by processes while the model is busy.
 
         Args:
             sources: Paths or addresses.
-            num_workers: Processes that decode; 0 decodes in a thread of this one.
+            num_workers: Processes that decode, each a video of its own; 0 decodes in a thread of this one. A script
+                that asks for processes must do its work under ``if __name__ == "__main__":``: they import it.
             on_error: What to do with a video that cannot be used: "raise" its error, or "yield" a
                 :class:`~ila_models.features.result.Failure` in its place and go on.
 
@@ -144,9 +149,12 @@ class FeatureExtractor:
             A result for each video, as they are done; with one worker or none, in the order of ``sources``.
 
         Raises:
+            TypeError: ``sources`` is one video.
             ValueError: An argument is out of range, or a video cannot be used.
             RuntimeError: A decoding process died.
         """
+        if isinstance(sources, str | bytes | os.PathLike):
+            raise TypeError(f"sources is one video, {sources!r}: give a list, or call the extractor itself")
         if num_workers < 0:
             raise ValueError(f"num_workers={num_workers} is out of range: give 0 or more")
         if on_error not in ("raise", "yield"):
@@ -168,13 +176,13 @@ class FeatureExtractor:
         self, sources: Sequence[Any], *, num_workers: int, fps: float | None
     ) -> Iterator[tuple[int, Features | Failure, bool]]:
         """Features batch by batch, those of a video in order, with the video's number and whether they are its last."""
-        videos = DecodedVideos(sources, self.settings, self._transform, fps=fps)
-        pin_memory = self.model.pos_embed.device.type == "cuda"
+        videos = WindowedVideos(sources, self.settings, self._transform, fps)
         rows: list[_Row] = []
-        for chunk in decode_ahead(videos, num_workers=num_workers, pin_memory=pin_memory):
+        for chunk in decode_ahead(videos, num_workers=num_workers):
             rows += _rows(chunk)
-            is_odd = chunk.failure is not None or not chunk.windows
-            while len(rows) >= self.batch_size or (is_odd and rows):
+            # What has no rows of its own comes after what came before it.
+            must_flush = not chunk.windows
+            while len(rows) >= self.batch_size or (must_flush and rows):
                 yield from self._run(rows[: self.batch_size], sources)
                 del rows[: self.batch_size]
             name = name_of(sources[chunk.source])
@@ -201,10 +209,13 @@ class FeatureExtractor:
             yield number, features, own[-1].is_last
             start = stop
 
-    @torch.inference_mode()
+    # Not in inference mode, whose tensors nobody may train on.
+    @torch.no_grad()
     def _values(self, clips: Tensor) -> dict[Level, Tensor]:
         """Levels of uint8 clips [B, T, 3, h, w], on the CPU."""
         like = self.model.pos_embed
+        if like.device.type == "cuda":
+            clips = clips.pin_memory()
         video = self._transform.normalize(clips.to(like.device, non_blocking=True)).to(like.dtype)
         found = self._compute(self.model, video, self.levels)
         return {level: values.float().cpu() for level, values in found.items()}
@@ -215,7 +226,9 @@ class FeatureExtractor:
             source=source,
             spans=torch.empty(0, 2, dtype=torch.float64),
             frames=torch.empty(0, self.settings.num_frames, dtype=torch.int64),
-            values={level: torch.empty(0) for level in self.levels},
+            values={
+                level: torch.empty(0, *row_shape(level, self.model, self.settings.num_frames)) for level in self.levels
+            },
         )
 
 
@@ -237,16 +250,9 @@ def _rows(chunk: Chunk) -> list[_Row]:
     ]
 
 
-def name_of(source: Any) -> str:
-    """A source as results name it."""
-    if isinstance(source, str | os.PathLike):
-        return os.fspath(source)
-    return f"<{type(source).__name__}>"
-
-
 def _create(
     name: str,
-    levels: str | Sequence[str],
+    levels: Sequence[Level],
     device: torch.device | str | None,
     dtype: torch.dtype | None,
     arguments: dict[str, Any],
@@ -254,8 +260,8 @@ def _create(
     """A model of a name for inference, with the device and the dtype that it is to have."""
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     where = torch.device(device or accelerator or "cpu")
-    if not {"logits", "pre_head"} & set([levels] if isinstance(levels, str) else levels):
+    if not {"logits", "pre_head"} & set(levels) and arguments.get("class_names") is None:
         # Without a head, class names and their features need not be had, nor the last block's patch tokens computed.
         arguments = {"num_classes": 0, **arguments}
-    options = {"pretrained": "checkpoint_path" not in arguments, "fused": True, **arguments}
+    options = {"pretrained": arguments.get("checkpoint_path") is None, "fused": True, **arguments}
     return create_model(name, **options), where, dtype or (torch.bfloat16 if where.type == "cuda" else torch.float32)

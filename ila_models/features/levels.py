@@ -22,25 +22,47 @@ LEVELS: tuple[Level, ...] = get_args(Level)
 """
 
 
-def check_levels(levels: str | Sequence[str], model: ILAVisionTransformer) -> tuple[Level, ...]:
+def check_levels(levels: str | Sequence[str]) -> tuple[Level, ...]:
     """Returns the levels, each once, in the order of :data:`LEVELS`.
 
     Raises:
-        ValueError: A level is not known, there is none, or the model does not have it.
+        ValueError: A level is not known, or there is none.
     """
     wanted = {levels} if isinstance(levels, str) else set(levels)
     if unknown := sorted(wanted - set(LEVELS)):
         raise ValueError(f"levels {', '.join(map(repr, unknown))} are not known: use some of {', '.join(LEVELS)}")
     if not wanted:
         raise ValueError(f"there are no levels: give at least one of {', '.join(LEVELS)}")
-    if "logits" in wanted and model.num_classes == 0:
+    return tuple(level for level in LEVELS if level in wanted)
+
+
+def check_model(levels: Sequence[Level], model: ILAVisionTransformer) -> None:
+    """Refuses levels that a model does not have.
+
+    Raises:
+        ValueError: It has no classes, or predicts no points.
+    """
+    if "logits" in levels and model.num_classes == 0:
         raise ValueError(
             "level 'logits': the model has no classes: create it with class_names=[...] or num_classes=N, or leave the"
             " level out"
         )
-    if "points" in wanted and not model.has_points:
+    if "points" in levels and not model.has_points:
         raise ValueError(f"level 'points': blocks of alignment={model.config.alignment!r} predict no points")
-    return tuple(level for level in LEVELS if level in wanted)
+
+
+def row_shape(level: Level, model: ILAVisionTransformer, num_frames: int) -> tuple[int, ...]:
+    """The shape of one window's row."""
+    config = model.config
+    shapes: dict[Level, tuple[int, ...]] = {
+        "clip": (config.embed_dim,),
+        "frame": (num_frames, config.embed_dim),
+        "token": (num_frames, model.pos_embed.shape[1], config.width),
+        "pre_head": (config.embed_dim,),
+        "logits": (model.num_classes,),
+        "points": (config.depth, num_frames - 1, 4),
+    }
+    return shapes[level]
 
 
 def compute(model: ILAVisionTransformer, clips: Tensor, levels: Sequence[Level]) -> dict[Level, Tensor]:

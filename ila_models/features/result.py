@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,7 +19,8 @@ class Features:
 
     Attributes:
         source: The video's path or address as it was given, or what it is where it has none.
-        spans: Seconds from the first frame to the start and the end of every window, float64 [W, 2].
+        spans: Seconds from the first frame to the start and the end of every window, float64 [W, 2]. Frames whose rate
+            nobody told are taken as a second each.
         frames: Numbers of the frames that the model saw, int64 [W, T].
         values: By level, float32 on the CPU, [W, ...]; see :data:`~ila_models.features.levels.LEVELS`.
     """
@@ -65,3 +68,10 @@ def joined(parts: Sequence[Features]) -> Features:
         frames=torch.cat([part.frames for part in parts]),
         values={level: torch.cat([part.values[level] for part in parts]) for level in parts[0].values},
     )
+
+
+def name_of(source: Any) -> str:
+    """A source as results name it."""
+    if isinstance(source, str | os.PathLike):
+        return os.fspath(source)
+    return f"<{type(source).__name__}>"

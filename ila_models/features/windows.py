@@ -16,8 +16,8 @@ Padding = Literal["shorten", "shift", "repeat", "drop"]
 """What becomes of the end of a video that no whole window reaches: a shorter window; a whole one moved back to end with
 the video; a whole one that repeats the last frame; nothing."""
 
-_TINY = 1e-6
-"""Seconds, or frames, that a rounding error may be."""
+_ROUNDING = 1.1e-3
+"""Seconds by which a container may have rounded a time stamp: mkv and webm count milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,13 @@ def plan_windows(timestamps: Sequence[float], frame_seconds: float, settings: Wi
 
     Args:
         timestamps: Seconds from the first frame to each frame, rising.
-        frame_seconds: How long the last frame is shown.
+        frame_seconds: How long the last frame is shown, above 0.
         settings: How to cut.
 
     Returns:
-        Windows by their start. A video that is shorter than a window makes one, unless the padding is "drop".
+        Windows by their start. A video that is shorter than a window makes one, unless the padding is "drop". Half a
+        frame more or less is not counted, nor the milliseconds to which containers round. Where the stride is longer
+        than the window, what lies between two windows is in none, the end of a video included.
 
     Raises:
         ValueError: There are no frames.
@@ -98,52 +100,50 @@ def plan_windows(timestamps: Sequence[float], frame_seconds: float, settings: Wi
     if settings.window is None:
         return [Window(0.0, end, tuple(segment_midpoints(count, settings.num_frames)))]
     by_frames = settings.unit == "frames"
-    length = count if by_frames else end
+    rounding = min(_ROUNDING, frame_seconds / 2)
     windows = []
-    for start, stop in _spans(length, settings):
+    for start, stop in _spans(count if by_frames else end, settings, 0.5 if by_frames else frame_seconds / 2):
         if by_frames:
             first, last = int(start), min(int(stop), count)
             begins, ends = timestamps[first], timestamps[last] if last < count else end
+            missing = max(int(stop) - count, 0)
         else:
-            first, last = bisect_left(timestamps, start - _TINY), bisect_left(timestamps, stop - _TINY)
+            first, last = bisect_left(timestamps, start - rounding), bisect_left(timestamps, stop - rounding)
             begins, ends = start, min(stop, end)
             if last == first:  # no picture comes within the window: the one that stands there
                 first, last = max(first - 1, 0), max(first, 1)
-        windows.append(Window(begins, ends, _frames(first, last, count, settings, stop / length)))
+            missing = max(round((stop - end) / frame_seconds), 0)
+        windows.append(Window(begins, ends, _frames(first, last, missing, count, settings.num_frames)))
     return windows
 
 
-def _spans(length: float, settings: WindowSettings) -> list[tuple[float, float]]:
-    """Starts and ends along an axis of some length; only with padding "repeat" does an end lie beyond it."""
+def _spans(length: float, settings: WindowSettings, little: float) -> list[tuple[float, float]]:
+    """Starts and ends along an axis of some length; only with padding "repeat" does an end lie beyond it.
+
+    A window that lacks no more than ``little`` is whole, and so much at the end is no reason for one more.
+    """
     window = settings.window
     assert window is not None
     stride = settings.stride or window
-    whole = max(math.floor((length - window + _TINY) / stride) + 1, 0)
+    whole = max(math.floor((length - window + little) / stride) + 1, 0)
     spans = [(number * stride, number * stride + window) for number in range(whole)]
-    reached = spans[-1][1] if spans else 0.0
     start = whole * stride
-    if length - reached > _TINY and settings.padding != "drop" and start < length - _TINY:
-        if settings.padding == "shorten" or (settings.padding == "shift" and length < window):
-            spans.append((start, length))
-        elif settings.padding == "shift":
-            spans.append((length - window, length))
-        else:
-            spans.append((start, start + window))
-    return spans
+    is_reached = bool(spans) and (length - spans[-1][1] <= little or start >= length - little)
+    if settings.padding == "drop" or is_reached:
+        return spans
+    if settings.padding == "shorten" or (settings.padding == "shift" and length < window):
+        return [*spans, (start, length)]
+    return [*spans, (length - window, length) if settings.padding == "shift" else (start, start + window)]
 
 
-def _frames(first: int, last: int, count: int, settings: WindowSettings, end: float) -> tuple[int, ...]:
-    """The frames that the model sees of a window from frame ``first`` to before ``last``.
+def _frames(first: int, last: int, missing: int, count: int, num_frames: int) -> tuple[int, ...]:
+    """The frames that the model sees of a window.
 
     Args:
-        first: Number of the first frame.
-        last: Number of the frame after the last one.
+        first: Number of the window's first frame.
+        last: Number of the frame after its last one.
+        missing: How often the video's last frame is repeated, to fill the window.
         count: Frames of the video.
-        settings: How to cut.
-        end: Where the window ends, of the video's length.
+        num_frames: Frames that the model sees.
     """
-    covered = last - first
-    if settings.padding == "repeat" and end > 1:
-        # As many as if the last frame stood until the window's end.
-        covered = max(round(end * count) - first, covered)
-    return tuple(min(first + offset, count - 1) for offset in segment_midpoints(covered, settings.num_frames))
+    return tuple(min(first + offset, count - 1) for offset in segment_midpoints(last - first + missing, num_frames))

@@ -68,8 +68,9 @@ def save_pretrained(
         The folder.
 
     Raises:
-        ValueError: The model is fused, its ``pretrained_cfg`` lacks its input contract, ``license`` is no identifier or
-            not what the card in the folder says, ``repo_id`` names no owner, or ``base_model`` is no name of the Hub's.
+        ValueError: The model was changed for inference, its ``pretrained_cfg`` lacks its input contract, ``license`` is
+            no identifier or not what the card in the folder says, ``repo_id`` names no owner, or ``base_model`` is no
+            name of the Hub's.
         OSError: A file cannot be written; what stood there is untouched.
     """
     folder = Path(folder)
@@ -95,12 +96,12 @@ def checkpoint_of(model: ILAVisionTransformer, path: Path) -> Checkpoint:
     """A model as the checkpoint that :func:`~ila_models.weights.native.write_native` writes.
 
     Raises:
-        ValueError: The model is fused, or its ``pretrained_cfg`` lacks its input contract.
+        ValueError: The model was changed for inference, or its ``pretrained_cfg`` lacks its input contract.
     """
-    if model.fused:
+    if form := model.inference_form:
         raise ValueError(
-            "the model is fused for inference, and its rearranged tensors fit no other model: save it before fuse(), or"
-            " create it anew without fused=True"
+            f"the model is {form} for inference, and its tensors fit no other model: save it before fuse() or"
+            " quantize_int8(), or create it anew without fused=True"
         )
     if missing := [key for key in _CONTRACT if key not in model.pretrained_cfg]:
         raise ValueError(
