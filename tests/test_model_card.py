@@ -293,7 +293,7 @@ def test_every_block_runs(
     register(architecture)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("ila_models.load_text_encoder", lambda source: encoder)
-    monkeypatch.setattr("ila_models.cli.predict.load_text_encoder", lambda source: encoder)
+    monkeypatch.setattr("ila_models.cli.model_options.load_text_encoder", lambda source: encoder)
     loaded: list[tuple[str, bool]] = []
 
     def load(repository: str, name: str, *, trust_repo: bool, **arguments: Any) -> Any:

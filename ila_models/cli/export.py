@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..export import MIN_FRAMES, export_onnx, require_onnx
-from ..factory import create_model, load_text_encoder
-from .model_options import add_classes_option, add_weights_options, read_classes
+from .model_options import add_classes_option, add_weights_options, create_named_model
 
 EXAMPLES = """\
 examples:
@@ -39,15 +38,7 @@ def add_to(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Exports, and says what goes in and what comes out."""
     require_onnx()  # before weights are fetched
-    model = create_model(
-        options.model,
-        pretrained=options.checkpoint is None,
-        checkpoint_path=options.checkpoint,
-        class_names=None if options.classes is None else read_classes(options.classes),
-        text_encoder=None if options.text_tower is None else load_text_encoder(options.text_tower),
-        num_frames=options.num_frames,
-        fused=True,
-    )
+    model = create_named_model(options).fuse()
     written = export_onnx(model, options.file)
     height, width = model.config.img_size
     contract = model.pretrained_cfg

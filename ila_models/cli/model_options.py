@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..factory import create_model, load_text_encoder
+from ..ila_vit import ILAVisionTransformer
+
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options to a command's."""
@@ -45,6 +48,18 @@ def add_classes_option(parser: argparse.ArgumentParser) -> None:
         "--classes",
         metavar="A,B,...",
         help="class names, separated by commas, or @FILE with one a line (default: the checkpoint's own)",
+    )
+
+
+def create_named_model(options: argparse.Namespace) -> ILAVisionTransformer:
+    """The model of :func:`add_weights_options` with the classes of :func:`add_classes_option`."""
+    return create_model(
+        options.model,
+        pretrained=options.checkpoint is None,
+        checkpoint_path=options.checkpoint,
+        class_names=None if options.classes is None else read_classes(options.classes),
+        text_encoder=None if options.text_tower is None else load_text_encoder(options.text_tower),
+        num_frames=options.num_frames,
     )
 
 

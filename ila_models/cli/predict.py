@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..data.annotations import VIDEO_SUFFIXES
-from ..factory import create_model, load_text_encoder
 from ..predict import Prediction, predict_video
-from .model_options import add_classes_option, add_model_options, choose_device, read_classes
+from .model_options import add_classes_option, add_model_options, choose_device, create_named_model
 
 _logger = logging.getLogger(__name__)
 
@@ -55,14 +54,7 @@ def run(options: argparse.Namespace) -> int:
     if options.topk < 1:
         raise ValueError(f"--topk {options.topk} is out of range: give at least 1")
     sources = list(find_videos(options.videos))
-    model = create_model(
-        options.model,
-        pretrained=options.checkpoint is None,
-        checkpoint_path=options.checkpoint,
-        class_names=None if options.classes is None else read_classes(options.classes),
-        text_encoder=None if options.text_tower is None else load_text_encoder(options.text_tower),
-        num_frames=options.num_frames,
-    ).to(choose_device(options.device))
+    model = create_named_model(options).to(choose_device(options.device))
     if model.num_classes == 0:
         raise ValueError(f"{options.model} has no classes of its own with these weights: give some with --classes")
     if model.class_names is None:
