@@ -148,7 +148,7 @@ def published_table() -> str:
 
 
 def throughput_table(*, brief: bool) -> str:
-    """Clips a second by model; ``brief`` leaves out all but the first group of a machine."""
+    """Clips a second by model; ``brief`` keeps a machine's first group, and each model's best mode."""
     found = results_of("throughput")
     if not found:
         return not_measured("throughput")
@@ -160,14 +160,23 @@ def one_throughput_table(result: dict[str, Any], *, brief: bool) -> str:
     first = result["rows"][0]
     key = ("group", "batch", "dtype")
     chosen = [row for row in result["rows"] if not brief or all(row[name] == first[name] for name in key)]
+    if brief:  # every model in its best mode
+        best = {row["name"]: row for row in sorted(chosen, key=lambda row: row.get("clips_per_second", 0))}
+        chosen = [row for row in chosen if best[row["name"]] is row]
     rows = []
     for row in chosen:
-        what = [row["name"], row["mode"], row["group"], str(row["batch"]), row["dtype"]]
+        name = row["name"] + (", activations recomputed" if row["recomputes"] else "")
+        what = [name, row["mode"], row["group"], str(row["batch"]), row["dtype"]]
         if "error" in row:
             rows.append([*what, row["error"], "", "", "", ""])
             continue
         ceiling = result["ceilings"].get(f"multiply_adds_per_second_{row['dtype']}")
-        peak = f"{row['weight_bytes'] / 2**20:.0f} + {row['activation_bytes'] / 2**20:.0f} MiB"
+        # Eight-bit tensors say the size of what they stand for.
+        peak = (
+            ""
+            if "int8" in row["name"]
+            else f"{row['weight_bytes'] / 2**20:.0f} + {row['activation_bytes'] / 2**20:.0f} MiB"
+        )
         ratio = "" if row["time_to_reference"] is None else f"{row['time_to_reference']:.2f}"
         share = "" if ceiling is None else f"{row['multiply_adds_per_second'] / ceiling:.0%}"
         rows.append([*what, f"{row['clips_per_second']:.2f}", ratio, giga(row["multiply_adds_per_clip"]), share, peak])
