@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
+from torch.utils import collect_env
 
 COPY_BYTES = {"cpu": 1 << 28, "cuda": 1 << 31}
 MATRIX_SIDE = {"cpu": 2048, "cuda": 8192}
@@ -69,7 +70,7 @@ def describe(device: torch.device) -> dict[str, Any]:
             "name": properties.name,
             "memory_bytes": properties.total_memory,
             "cuda": torch.version.cuda,
-            "driver": torch.cuda.driver_version() if hasattr(torch.cuda, "driver_version") else None,
+            "driver": collect_env.get_nvidia_driver_version(collect_env.run),
         }
     return {"name": _processor(), "threads": torch.get_num_threads()}
 

@@ -10,6 +10,7 @@ Decoding alone, the model alone and both together take turns; the ratio is the m
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import sys
 import tempfile
@@ -25,7 +26,6 @@ from provenance import provenance, write_result
 from ila_models import FeatureExtractor, create_model, create_transform
 from ila_models.data.video import VideoReader
 from ila_models.features.decoding import decode_video
-from ila_models.weights.manifest import preprocessing
 
 SECONDS, LONG_SECONDS, RATE = 120, 3600, 25
 WINDOW, STRIDE, BATCH = 2.0, 1.0, 8
@@ -98,7 +98,6 @@ def measure_halves(extractor: FeatureExtractor, path: Path, device: torch.device
 def measure_hour(path: Path) -> dict[str, Any]:
     """Memory and decoded frames of an hour, with a small model, whose own memory hides nothing."""
     model = create_model("ila_vit_nano8", num_classes=0)
-    model.pretrained_cfg |= preprocessing("ila")
     extractor = extractor_of(model)
     asked: list[int] = []
     decode = VideoReader.decode
@@ -107,8 +106,7 @@ def measure_hour(path: Path) -> dict[str, Any]:
         asked.extend(indices)
         return decode(self, indices)
 
-    for _, _ in zip(extractor.stream(path), range(2), strict=False):  # what is made once is the model's own
-        pass
+    list(itertools.islice(extractor.stream(path), 2))  # what is made once, at the start, is the model's own
     VideoReader.decode = counted  # type: ignore[method-assign]
     status = Path("/proc/self/status")
     Path("/proc/self/clear_refs").write_text("5")  # forget the highest size so far

@@ -92,7 +92,12 @@ def main() -> None:
     """Measures group by group, and writes the JSON file after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="JSON file to write")
-    parser.add_argument("--matrix", choices=("quick", "full"), default="quick", help="about 5 or 30 minutes on a GPU")
+    parser.add_argument(
+        "--matrix",
+        choices=("quick", "full"),
+        default="quick",
+        help="full adds models, batches and training steps; 14 minutes on two cores (default: quick)",
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--rounds", type=int, default=7, help="rounds of a group (default: 7)")
     options = parser.parse_args()
@@ -320,6 +325,7 @@ def row(group: Group, each: Running, reference: Running | None) -> dict[str, Any
         "seconds_p95": quantiles[-1],
         "layer_elements_per_clip": each.elements,
         "multiply_adds_per_clip": each.multiply_adds,
+        # A step back costs twice the step forth; what is computed again is not counted.
         "multiply_adds_per_second": each.multiply_adds * group.batch / seconds * (3 if each.case.trains else 1),
         "weight_bytes": each.weight_bytes,
         "activation_bytes": each.activation_bytes,

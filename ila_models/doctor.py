@@ -137,7 +137,8 @@ def hub() -> Finding:
     except Exception as error:  # whatever the HTTP library of this version raises
         reason = (str(error) or type(error).__name__).splitlines()[0]
         return Finding("Hub", f"{endpoint} is not reached ({reason}); what is cached still loads", "note")
-    return Finding("Hub", f"{endpoint} answers in {time.perf_counter() - start:.1f} s (status {status})")
+    text = f"{endpoint} answers in {time.perf_counter() - start:.1f} s (status {status})"
+    return Finding("Hub", text, "ok" if status < 500 else "note")
 
 
 def cache(name: str, folder: Path) -> Finding:

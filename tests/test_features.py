@@ -14,9 +14,8 @@ from tiny import make_model
 import ila_models
 from ila_models import FeatureExtractor, VideoError
 from ila_models.data.video import VideoReader
-from ila_models.features import LEVELS, Failure, Features, Window, plan_windows
+from ila_models.features import LEVELS, Failure, Features, Window, WindowSettings, plan_windows
 from ila_models.features.ahead import in_a_thread
-from ila_models.features.windows import WindowSettings
 from ila_models.ila_vit import ILAVisionTransformer
 from ila_models.weights.manifest import preprocessing
 

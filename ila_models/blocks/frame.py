@@ -20,7 +20,7 @@ class BlockOutput(NamedTuple):
     """Output of a block.
 
     Attributes:
-        tokens: [B, T, L, D].
+        tokens: [B, T, L, D]; class tokens alone, [B, T, 1, D], where no others were wanted.
         maps: Points and masks of every pair; None in a form that has none.
         similarity_loss: A scalar in training; None in evaluation, and in a form that has none.
     """

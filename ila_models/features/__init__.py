@@ -3,6 +3,6 @@
 from .extractor import FeatureExtractor
 from .levels import LEVELS
 from .result import Failure, Features
-from .windows import Window, plan_windows
+from .windows import Window, WindowSettings, plan_windows
 
-__all__ = ["LEVELS", "Failure", "FeatureExtractor", "Features", "Window", "plan_windows"]
+__all__ = ["LEVELS", "Failure", "FeatureExtractor", "Features", "Window", "WindowSettings", "plan_windows"]

@@ -58,8 +58,8 @@ class FeatureExtractor:
 
         Args:
             model: A model, which is put into evaluation mode, and on ``device`` and into ``dtype`` where they are
-                given, for good; or a name for :func:`~ila_models.create_model`, which
-                then makes a pretrained model for inference (``fused=True``), without a head unless a level needs it.
+                given, for good; or a name for :func:`~ila_models.create_model`, which then makes a pretrained model for
+                inference (``fused=True``), without a head unless a level needs it.
             levels: One level or several; see :data:`~ila_models.features.levels.LEVELS`.
             window: Length of a window; None makes one window of the whole video.
             stride: From the start of a window to the next; None puts them end to end.
