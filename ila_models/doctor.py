@@ -17,6 +17,7 @@ import torch
 from huggingface_hub import constants as hub_constants
 from huggingface_hub.utils import get_session
 
+from .data.decoders import check_decoder
 from .data.motion import TEST_SEED, motion_clips
 from .data.transforms import create_transform
 from .factory import create_model
@@ -61,6 +62,7 @@ def examine() -> Iterator[Finding]:
     yield processors()
     yield gpu()
     yield decoders()
+    yield torchcodec()
     yield hub()
     yield cache("Hub cache", Path(hub_constants.HF_HUB_CACHE))
     yield cache("own cache", cache_folder())
@@ -124,6 +126,15 @@ def decoders() -> Finding:
     libavcodec = ".".join(map(str, av.library_versions["libavcodec"]))
     text = f"PyAV {av.__version__}, libavcodec {libavcodec}: {', '.join(name for name in able if able[name])}"
     return Finding("video", text + (f"; not {', '.join(missing)}" if missing else ""), "note" if missing else "ok")
+
+
+def torchcodec() -> Finding:
+    """Whether the other decoder decodes, of which having it says little."""
+    try:
+        check_decoder("torchcodec")
+    except RuntimeError as error:
+        return Finding("torchcodec", str(error).replace("\n", " "), "note")
+    return Finding("torchcodec", f"{_version('torchcodec')} decodes: decoder='torchcodec' can be used")
 
 
 def hub() -> Finding:

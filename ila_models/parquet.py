@@ -14,17 +14,18 @@ if TYPE_CHECKING:
 _ROWS_PER_GROUP = 8192
 
 
-def require_pyarrow(what: str) -> None:
+def require_pyarrow(what: str, *, extra: str) -> None:
     """Checks that parquet can be written.
 
     Args:
         what: What is kept so, for the message.
+        extra: The optional part of this package that brings it.
 
     Raises:
         RuntimeError: pyarrow is not installed.
     """
     if importlib.util.find_spec("pyarrow") is None:
-        raise RuntimeError(f"{what} are kept as parquet, which takes pyarrow: pip install 'ila-models[train]'")
+        raise RuntimeError(f"{what} are kept as parquet, which takes pyarrow: pip install 'ila-models[{extra}]'")
 
 
 def table_bytes(table: pyarrow.Table) -> bytes:

@@ -18,10 +18,11 @@ def test_the_page(hub: HubServer, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 0
     lines = capsys.readouterr().out.splitlines()
     found = {line[2:16].strip(): line for line in lines}
-    assert len(found) == len(lines) == 13
+    assert len(found) == len(lines) == 14
     assert not any(line.startswith("!") for line in lines)
     assert f"torch {torch.__version__.partition('+')[0]}" in found["packages"]
     assert "h264, h265, vp9, av1" in found["video"]
+    assert "decodes" in found["torchcodec"] or "FFmpeg" in found["torchcodec"]
     assert "answers in" in found["Hub"]
     assert "ila_vit_nano8.motion_8x64" in found["weights here"]
     assert "10 of 10 clips" in found["first answer"] or "9 of 10 clips" in found["first answer"]

@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow.parquet
 import pytest
 import torch
@@ -303,7 +304,10 @@ def test_a_run_that_was_killed_goes_on(tmp_path: Path, alone: Path) -> None:
         deadline = time.monotonic() + 120
         while len(list(out.glob("parts/*.parquet"))) < 3 and time.monotonic() < deadline:
             time.sleep(0.01)
+        started = psutil.Process(process.pid).children(recursive=True)
         process.kill()
+    assert len(started) >= 2
+    assert psutil.wait_procs(started, timeout=30)[1] == []  # nobody is left behind
     finished = {
         name
         for path in out.glob("parts/*.parquet")
@@ -590,7 +594,7 @@ def test_command_refuses(program: Any, arguments: tuple[str, ...], said: str) ->
 
 
 def test_one_gpu_for_each_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    from ila_models.cli.evaluate import process_device
+    from ila_models.cli.processes import process_device
 
     assert process_device("cpu") == "cpu"
     monkeypatch.setenv("LOCAL_RANK", "1")

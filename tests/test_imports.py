@@ -51,13 +51,15 @@ ALLOWED: dict[str, set[str]] = {
     "publishing": {"info", "factory", "convert", "pretrained", "ila_vit", "weights", "data", "configs", "version"},
     "training": {"factory", "publishing", "alignment", "heads", "ila_vit", "data", "configs"},
     "parquet": {"weights"},
-    "evaluation": {"parquet", "ila_vit", "weights", "data"},
+    "settings": {"data"},
+    "evaluation": {"settings", "parquet", "ila_vit", "weights", "data"},
     "features": {"factory", "ila_vit", "data"},
-    "cli": {"demo", "training", "evaluation", "publishing", "predict", "convert", "pretrained", "info", "factory"}
-    | {"doctor", "export", "ila_vit", "text", "weights", "data", "version"},
+    "cli": {"demo", "training", "evaluation", "publishing", "predict", "convert"}
+    | {"pretrained", "info", "factory", "doctor", "export", "ila_vit", "text", "weights", "data", "version"},
     "__main__": {"cli"},
 }
 HEAVY = ("av", "open_clip", "gdown", "transformers", "cv2", "decord", "torchcodec", "pyarrow", "torchao", "onnx")
+HEAVY += ("h5py", "ray", "webdataset")
 
 
 def area(module: str) -> str:

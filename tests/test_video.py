@@ -281,7 +281,7 @@ def test_a_loader_s_worker_decodes_with_one_thread(tmp_path: Path, monkeypatch: 
     clip = tmp_path / "clip.mp4"
     write_clip(clip)
     expected = load_video(clip, num_frames=4)
-    monkeypatch.setattr("ila_models.data.container.get_worker_info", lambda: "a worker")
+    monkeypatch.setattr("ila_models.data.container.is_worker", lambda: True)
     with VideoReader(clip) as reader:
         assert reader._container.stream.codec_context.thread_count == 1
     assert torch.equal(load_video(clip, num_frames=4), expected)

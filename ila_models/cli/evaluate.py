@@ -16,8 +16,9 @@ from ..evaluation.report_files import report_text, write_report
 from ..factory import create_model, load_text_encoder
 from ..ila_vit import ILAVisionTransformer
 from ..text import TextEncoder
-from .model_options import add_model_options, choose_device
+from .model_options import add_model_options
 from .predict import write
+from .processes import MOST_WORKERS, default_workers, process_device
 
 EXAMPLES = """\
 examples:
@@ -28,8 +29,6 @@ examples:
   ila-models evaluate --model ila_vit_b16.openai --data ucf101 --classes classes.txt
       frozen CLIP, told the classes by their names
 """
-
-MOST_WORKERS = 8
 
 
 def add_to(commands: Any) -> None:
@@ -132,26 +131,3 @@ def name_classes(
             model.set_classes(names, text_tower)
     elif classes is not None and model.class_names is None and len(classes) == model.num_classes:
         model.class_names = classes
-
-
-def process_device(argument: str) -> str:
-    """The device of ``--device`` for this process: one of several on a machine takes the GPU of its own number.
-
-    Raises:
-        ValueError: torch does not see it.
-    """
-    device = choose_device(argument)
-    local_rank = os.environ.get("LOCAL_RANK")
-    if local_rank is None or ":" in argument or device.partition(":")[0] in ("cpu", "mps"):
-        return device
-    if int(local_rank) >= (count := torch.accelerator.device_count()):
-        raise ValueError(
-            f"process {local_rank} of this machine has no GPU, torch sees {count}: start {count} processes"
-        )
-    return f"{device.partition(':')[0]}:{local_rank}"
-
-
-def default_workers() -> int:
-    """Decoding processes for one of the processes on this machine."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(MOST_WORKERS, cpus // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))

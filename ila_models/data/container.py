@@ -7,11 +7,10 @@ import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
-from torch.utils.data import get_worker_info
-
 from .packet_index import PacketIndex
 from .sources import VideoError
 from .truncation import missing_tail
+from .workers import is_worker
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -179,7 +178,7 @@ class Container:
         for stream in self._container.streams:
             if stream.index != streams[0].index and self._container.format.name.startswith("mov"):
                 stream.discard = av.stream.Discard.all
-        if get_worker_info() is None:
+        if not is_worker():
             streams[0].thread_type = "AUTO"
         else:
             # The processes of a DataLoader share the cores already, and threads decode frames that nobody wants.

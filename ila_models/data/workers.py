@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from multiprocessing.context import BaseContext
 
 
@@ -24,3 +26,26 @@ def worker_context(num_workers: int, *, preload: str | None = None) -> BaseConte
     if preload is not None:
         context.set_forkserver_preload([preload])
     return context
+
+
+def end_with_parent(worker: int) -> None:
+    """Has a loader's worker end when the process that started it is gone: its ``worker_init_fn``.
+
+    torch's own watch is on the worker's parent in the system's sense, which for a fork server is not that process.
+
+    Args:
+        worker: Its number, which a loader says.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None, "a loader's worker has a parent"
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, name="ila_models watch", daemon=True).start()
+
+
+def is_worker() -> bool:
+    """Whether this process is one of several that share the cores, as a loader's workers are."""
+    return multiprocessing.parent_process() is not None

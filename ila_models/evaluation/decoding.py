@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..data.loading import load_clips, load_video
 from ..data.transforms import VideoTransform
-from ..data.workers import worker_context
+from ..data.workers import end_with_parent, worker_context
 
 ViewsMode = Literal["deterministic", "random"]
 
@@ -120,6 +120,7 @@ def decode(
         num_workers=workers,
         pin_memory=pin_memory,
         multiprocessing_context=worker_context(workers, preload=__name__),
+        worker_init_fn=end_with_parent,
     )
     done = 0
     items = iter(loader)

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..parquet import read_table, require_pyarrow, write_table
+from ..settings import Settings, as_text, differences, read_settings, settings_bytes
 from ..weights.cache import write_atomically
-from .settings import Settings, as_text, differences
 
 if TYPE_CHECKING:
     import pyarrow
@@ -112,11 +112,11 @@ def open_folder(folder: Path, settings: Settings, *, parts: int) -> PredictionFo
         RuntimeError: pyarrow is not installed.
         ValueError: It holds the predictions of other settings.
     """
-    require_pyarrow("predictions")
+    require_pyarrow("predictions", extra="train")
     noted = folder / _SETTINGS
     folder.mkdir(parents=True, exist_ok=True)
     if noted.exists():
-        if different := differences(_read_settings(noted), settings):
+        if different := differences(read_settings(noted), settings):
             raise ValueError(
                 f"{folder} holds predictions of other settings: {'; '.join(different)}. Give another folder, or delete"
                 " this one to start anew"
@@ -124,7 +124,7 @@ def open_folder(folder: Path, settings: Settings, *, parts: int) -> PredictionFo
     elif (folder / TABLE).exists() or (folder / _PARTS).exists():
         raise ValueError(f"{folder} holds predictions, but not their {_SETTINGS}: give another folder")
     else:
-        write_atomically(noted, json.dumps(settings, indent=1, ensure_ascii=False).encode())
+        write_atomically(noted, settings_bytes(settings))
     if not (folder / TABLE).exists():
         (folder / _PARTS).mkdir(exist_ok=True)
     return PredictionFolder(folder, settings, parts=parts)
@@ -179,13 +179,3 @@ def _as_table(predictions: Sequence[VideoPrediction], settings: Settings) -> pya
 
 def _as_predictions(table: pyarrow.Table) -> list[VideoPrediction]:
     return [VideoPrediction(**row) for row in table.to_pylist()]
-
-
-def _read_settings(path: Path) -> Settings:
-    try:
-        settings = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise ValueError(f"{path}: not JSON ({error}): give another folder") from error
-    if not isinstance(settings, dict):
-        raise ValueError(f"{path}: not the settings of an evaluation: give another folder")
-    return settings

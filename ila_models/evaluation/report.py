@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..settings import Settings
 from .predictions import VideoPrediction, read_predictions
-from .settings import Settings
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 from ..data.annotations import LabelledVideos
 from ..data.transforms import create_transform
 from ..ila_vit import ILAVisionTransformer
+from ..settings import Settings, differences
 from .answers import answers, as_prediction
 from .classes import with_model_labels
 from .decoding import DecodedVideos, FolderSource, Views, ViewsMode, decode
@@ -27,7 +28,7 @@ from .predictions import PredictionFolder, open_folder
 from .processes import Processes, join_processes
 from .progress import Progress
 from .report import Report, report_from
-from .settings import Settings, describe_settings, differences
+from .settings import describe_settings
 
 VIDEOS_PER_PART = 16
 """Videos that a process runs before it writes; at most so many of each process are run again after a stop."""

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import queue
 import threading
-import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from torch.utils.data import DataLoader, IterableDataset, get_worker_info
-
+from ..data.decoders import Decoder
 from ..data.transforms import VideoTransform
-from ..data.workers import worker_context
-from .decoding import Chunk, decode_video
-from .result import name_of
+from .decoding import Chunk, Restarted, decode_video, or_failure
+from .pool import Item, Lost, WorkerPool
 from .windows import WindowSettings
 
-_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 CHUNKS_AHEAD = 4
-"""Chunks that wait for the model at most, for every decoder."""
+"""Chunks that wait for the model at most, for a decoder in a thread."""
+PATIENCE = 1800.0
+"""Seconds in which no window of a video comes after which its decoder is ended. An hour of avi, which has to be decoded
+from its start, takes minutes."""
+TRIES = 2
+"""How often a video may end the process that decodes it."""
 
 
 @dataclass(frozen=True)
@@ -31,87 +34,68 @@ class WindowedVideos:
         settings: How to cut.
         transform: Resizes and crops.
         fps: Frames a second, where the sources are frames.
+        decoder: What decodes videos.
     """
 
     sources: Sequence[Any]
     settings: WindowSettings
     transform: VideoTransform
     fps: float | None = None
+    decoder: Decoder = "pyav"
 
-    def chunks(self, numbers: Iterable[int]) -> Iterator[Chunk]:
-        """Decodes videos by number; one that cannot be used is a chunk that says why."""
-        for number in numbers:
-            try:
-                yield from decode_video(
-                    self.sources[number],
-                    number=number,
-                    settings=self.settings,
-                    transform=self.transform,
-                    fps=self.fps,
-                )
-            except (OSError, ValueError, TypeError, RuntimeError, MemoryError) as error:
-                # One bad file of many must not end a run, nor keep the frames that were decoded before.
-                traceback.clear_frames(error.__traceback__)
-                yield Chunk.failed(number, str(error) or type(error).__name__, error)
+    def chunks(self, number: int) -> Iterator[Chunk]:
+        """Decodes a video by number; one that cannot be used is a chunk that says why."""
+        source, fps, decoder = self.sources[number], self.fps, self.decoder
+        chunks = decode_video(
+            source, number=number, settings=self.settings, transform=self.transform, fps=fps, decoder=decoder
+        )
+        return or_failure(number, chunks)
+
+    def sent_chunks(self, number: int) -> Iterator[Chunk]:
+        """The same for another process: not every error can be sent, and its reason is there."""
+        return (replace(chunk, error=None) for chunk in self.chunks(number))
 
 
-class _Shares(IterableDataset[Chunk]):
-    """Every video by one worker of a loader."""
-
-    def __init__(self, videos: WindowedVideos) -> None:
-        self._videos = videos
-
-    def __iter__(self) -> Iterator[Chunk]:
-        worker = get_worker_info()
-        assert worker is not None, "only a loader's workers iterate"
-        for chunk in self._videos.chunks(_share(len(self._videos.sources), worker.id, worker.num_workers)):
-            yield replace(chunk, error=None)  # not every error can be sent, and its reason is there
-
-
-def _share(count: int, worker: int, num_workers: int) -> range:
-    return range(worker, count, num_workers)
-
-
-def decode_ahead(videos: WindowedVideos, *, num_workers: int) -> Iterator[Chunk]:
+def decode_ahead(videos: WindowedVideos, *, num_workers: int) -> Iterator[Chunk | Restarted]:
     """Chunks of all videos, those of one video in order, decoded while the caller is busy.
 
     Args:
         videos: What to decode.
         num_workers: Processes; 0 decodes in a thread of this one.
 
+    Yields:
+        Chunks. A video that ends its process is begun once more, and fails if it does so again.
+
     Raises:
-        RuntimeError: A process died, which a file can do to a decoder; the message names the candidates.
+        RuntimeError: No process can be started.
     """
     count = len(videos.sources)
     if num_workers == 0:
-        yield from in_a_thread(lambda: videos.chunks(range(count)), ahead=CHUNKS_AHEAD)
+        in_order = (chunk for number in range(count) for chunk in videos.chunks(number))
+        yield from in_a_thread(lambda: in_order, ahead=CHUNKS_AHEAD)
         return
-    loader = DataLoader(
-        _Shares(videos),
-        batch_size=None,
-        num_workers=num_workers,
-        prefetch_factor=CHUNKS_AHEAD,
-        multiprocessing_context=worker_context(num_workers, preload=__name__),
-    )
-    done: set[int] = set()
-    chunks = iter(loader)
-    while len(done) < count:
-        try:
-            chunk = next(chunks)
-        except (RuntimeError, OSError, EOFError) as error:
-            # What a video can be blamed for is a chunk; these say that a worker is gone, or its end of a pipe.
-            waiting = [[n for n in _share(count, k, num_workers) if n not in done][:1] for k in range(num_workers)]
-            names = ", ".join(name_of(videos.sources[number]) for numbers in waiting for number in numbers)
-            raise RuntimeError(
-                f"decoding stopped ({error}): a script that starts workers must do its work under `if __name__ =="
-                f" '__main__':`; else try each of {names} alone, and leave out the one that crashes"
-            ) from error
-        if chunk.is_last:
-            done.add(chunk.source)
-        yield chunk
+    waiting = deque(range(count))
+    losses = Counter[int]()
+    pool: WorkerPool[int, Chunk]
+    with WorkerPool(videos.sent_chunks, num_workers=num_workers, patience=PATIENCE, preload=__name__) as pool:
+        for event in pool.run(lambda: waiting.popleft() if waiting else None):
+            if isinstance(event, Item):
+                yield event.value
+            elif isinstance(event, Lost):
+                losses[event.task] += 1
+                yield Restarted(event.task)
+                if losses[event.task] < TRIES:
+                    waiting.appendleft(event.task)
+                else:
+                    yield Chunk.failed(event.task, loss_reason(event.reason), None)
 
 
-def in_a_thread(make: Callable[[], Iterator[_Item]], *, ahead: int) -> Iterator[_Item]:
+def loss_reason(how: str) -> str:
+    """Why a video is given up that has ended its decoders; ``how`` says in what way the last one went."""
+    return f"it ended the process that decoded it {TRIES} times ({how}): try it alone, or leave it out"
+
+
+def in_a_thread(make: Callable[[], Iterator[_Result]], *, ahead: int) -> Iterator[_Result]:
     """What an iterator yields, made in a thread that is up to ``ahead`` items in front.
 
     The thread ends when the caller stops iterating, after the item that it is making.

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
 
+from ..data.decoders import Decoder, check_decoder
 from ..data.transforms import create_transform
-from ..factory import create_model
 from ..ila_vit import ILAVisionTransformer
 from .ahead import WindowedVideos, decode_ahead
-from .decoding import Chunk
-from .levels import Level, check_levels, check_model, compute, row_shape
+from .batches import Batches, ClipModel, Part
+from .creation import create_for_levels, default_device, default_dtype
+from .decoding import Restarted
+from .levels import check_levels, check_model
 from .result import Failure, Features, joined, name_of
-from .windows import Padding, Unit, Window, WindowSettings
+from .windows import Padding, Unit, WindowSettings
 
 
 class FeatureExtractor:
@@ -35,7 +35,9 @@ class FeatureExtractor:
         model: The model that runs.
         levels: What is taken, in the order of :data:`~ila_models.features.levels.LEVELS`.
         settings: How videos are cut into windows.
-        batch_size: Windows that go through the model at once.
+        transform: How frames are resized, cropped and normalised.
+        decoder: What decodes videos.
+        clip_model: The model with its batch size.
     """
 
     def __init__(
@@ -48,7 +50,8 @@ class FeatureExtractor:
         unit: Unit = "seconds",
         padding: Padding = "shorten",
         num_frames: int | None = None,
-        batch_size: int = 8,
+        batch_size: int | Literal["auto"] = 8,
+        decoder: Decoder = "pyav",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         compile: bool = False,
@@ -66,7 +69,10 @@ class FeatureExtractor:
             unit: Of ``window`` and ``stride``: "seconds" or "frames".
             padding: At the end of a video: "shorten" the last window, "shift" it back, "repeat" the last frame, "drop".
             num_frames: Frames that the model sees of a window, the middles of equal segments; None takes the model's.
-            batch_size: Windows that go through the model at once, of one video or of several.
+            batch_size: Windows that go through the model at once, of one video or of several; "auto" tries how many fit
+                the GPU's memory. Where they turn out to be too many, half as many go on.
+            decoder: What decodes videos: "pyav", "torchcodec", or "torchcodec:cuda"; see
+                :func:`~ila_models.data.decoders.open_video`.
             device: Where the model runs; None leaves a model where it is, and puts a named one on a GPU if there is
                 one.
             dtype: Of the model; None leaves a model's, and a named one has bfloat16 on a GPU and float32 elsewhere.
@@ -76,11 +82,12 @@ class FeatureExtractor:
         Raises:
             ValueError: An argument is out of range.
             TypeError: ``arguments`` go with a name only.
+            RuntimeError: The decoder does not work on this machine.
         """
-        if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size} is out of range: give at least 1")
+        if batch_size != "auto" and batch_size < 1:
+            raise ValueError(f"batch_size={batch_size} is out of range: give at least 1, or 'auto'")
         # All that can be wrong without a model, before one is fetched.
-        self.batch_size = batch_size
+        self.decoder = check_decoder(decoder)
         self.levels = check_levels(levels)
         settings = WindowSettings(
             num_frames=2 if num_frames is None else num_frames,
@@ -90,14 +97,28 @@ class FeatureExtractor:
             padding=padding,
         )
         if isinstance(model, str):
-            model, device, dtype = _create(model, self.levels, device, dtype, arguments)
+            device = torch.device(device) if device is not None else default_device()
+            dtype = default_dtype(device) if dtype is None else dtype
+            model = create_for_levels(model, self.levels, **{"fused": True, **arguments})
         elif arguments:
             raise TypeError(f"{', '.join(arguments)} make a model of a name; this one is made already")
         check_model(self.levels, model)
         self.model = model.eval().to(device=device, dtype=dtype)
         self.settings = replace(settings, num_frames=model.num_frames) if num_frames is None else settings
-        self._transform = create_transform(self.model)
-        self._compute = torch.compile(compute, dynamic=True) if compile else compute
+        self.transform = create_transform(self.model)
+        self.clip_model = ClipModel(
+            self.model,
+            self.levels,
+            self.transform,
+            num_frames=self.settings.num_frames,
+            batch_size=batch_size,
+            compile=compile,
+        )
+
+    @property
+    def batch_size(self) -> int:
+        """Windows that go through the model at once; less than was asked for where they did not fit."""
+        return self.clip_model.batch_size
 
     def __call__(self, source: Any, *, fps: float | None = None) -> Features:
         """Takes all features of a video.
@@ -127,11 +148,12 @@ class FeatureExtractor:
         Raises:
             FileNotFoundError, TypeError, ValueError: See :meth:`__call__`.
         """
-        for _, part, _ in self._parts([source], num_workers=0, fps=fps):
-            if isinstance(part, Failure):
-                assert part.error is not None, "an error of this process is at hand"
-                raise part.error
-            yield part
+        for part in self._parts([source], num_workers=0, fps=fps):
+            assert isinstance(part, Part), "a thread does not end by itself"
+            if isinstance(part.result, Failure):
+                assert part.result.error is not None, "an error of this process is at hand"
+                raise part.result.error
+            yield part.result
 
     def iter(
         self, sources: Iterable[Any], *, num_workers: int = 0, on_error: Literal["raise", "yield"] = "raise"
@@ -143,7 +165,8 @@ class FeatureExtractor:
             num_workers: Processes that decode, each a video of its own; 0 decodes in a thread of this one. A script
                 that asks for processes must do its work under ``if __name__ == "__main__":``: they import it.
             on_error: What to do with a video that cannot be used: "raise" its error, or "yield" a
-                :class:`~ila_models.features.result.Failure` in its place and go on.
+                :class:`~ila_models.features.result.Failure` in its place and go on. A video that ends its decoding
+                process twice, or keeps it busy for half an hour and gives nothing, is one.
 
         Yields:
             A result for each video, as they are done; with one worker or none, in the order of ``sources``.
@@ -151,7 +174,7 @@ class FeatureExtractor:
         Raises:
             TypeError: ``sources`` is one video.
             ValueError: An argument is out of range, or a video cannot be used.
-            RuntimeError: A decoding process died.
+            RuntimeError: No decoding process can be started.
         """
         if isinstance(sources, str | bytes | os.PathLike):
             raise TypeError(f"sources is one video, {sources!r}: give a list, or call the extractor itself")
@@ -161,107 +184,27 @@ class FeatureExtractor:
             raise ValueError(f"on_error={on_error!r} is not known: use 'raise' or 'yield'")
         listed = list(sources)
         begun: dict[int, list[Features]] = {}
-        for number, part, is_last in self._parts(listed, num_workers=min(num_workers, len(listed)), fps=None):
-            if isinstance(part, Failure):
-                begun.pop(number, None)
+        for part in self._parts(listed, num_workers=min(num_workers, len(listed)), fps=None):
+            if isinstance(part, Restarted):
+                begun.pop(part.source, None)
+            elif isinstance(part.result, Failure):
+                begun.pop(part.source, None)
                 if on_error == "raise":
-                    raise part.error or ValueError(f"{part.source}: {part.reason}")
-                yield part
-                continue
-            begun.setdefault(number, []).append(part)
-            if is_last:
-                yield joined(begun.pop(number))
+                    raise part.result.error or ValueError(f"{part.result.source}: {part.result.reason}")
+                yield part.result
+            else:
+                begun.setdefault(part.source, []).append(part.result)
+                if part.is_last:
+                    yield joined(begun.pop(part.source))
 
-    def _parts(
-        self, sources: Sequence[Any], *, num_workers: int, fps: float | None
-    ) -> Iterator[tuple[int, Features | Failure, bool]]:
-        """Features batch by batch, those of a video in order, with the video's number and whether they are its last."""
-        videos = WindowedVideos(sources, self.settings, self._transform, fps)
-        rows: list[_Row] = []
+    def _parts(self, sources: Sequence[Any], *, num_workers: int, fps: float | None) -> Iterator[Part | Restarted]:
+        """Features batch by batch, those of a video in order."""
+        videos = WindowedVideos(sources, self.settings, self.transform, fps, self.decoder)
+        batches = Batches(self.clip_model, lambda number: name_of(sources[number]))
         for chunk in decode_ahead(videos, num_workers=num_workers):
-            rows += _rows(chunk)
-            # What has no rows of its own comes after what came before it.
-            must_flush = not chunk.windows
-            while len(rows) >= self.batch_size or (must_flush and rows):
-                yield from self._run(rows[: self.batch_size], sources)
-                del rows[: self.batch_size]
-            name = name_of(sources[chunk.source])
-            if chunk.failure is not None:
-                yield chunk.source, Failure(source=name, reason=chunk.failure, error=chunk.error), True
-            elif not chunk.windows:
-                yield chunk.source, self._nothing(name), True
-        if rows:
-            yield from self._run(rows, sources)
-
-    def _run(self, rows: Sequence[_Row], sources: Sequence[Any]) -> Iterator[tuple[int, Features, bool]]:
-        """Features of up to a batch of windows, of one video after the other."""
-        values = self._values(torch.stack([row.clip for row in rows]))
-        start = 0
-        for number, group in itertools.groupby(rows, key=lambda row: row.source):
-            own = list(group)
-            stop = start + len(own)
-            features = Features(
-                source=name_of(sources[number]),
-                spans=torch.tensor([(row.window.start, row.window.end) for row in own], dtype=torch.float64),
-                frames=torch.tensor([row.window.frames for row in own]),
-                values={level: rows_of[start:stop] for level, rows_of in values.items()},
-            )
-            yield number, features, own[-1].is_last
-            start = stop
-
-    # Not in inference mode, whose tensors nobody may train on.
-    @torch.no_grad()
-    def _values(self, clips: Tensor) -> dict[Level, Tensor]:
-        """Levels of uint8 clips [B, T, 3, h, w], on the CPU."""
-        like = self.model.pos_embed
-        if like.device.type == "cuda":
-            clips = clips.pin_memory()
-        video = self._transform.normalize(clips.to(like.device, non_blocking=True)).to(like.dtype)
-        found = self._compute(self.model, video, self.levels)
-        return {level: values.float().cpu() for level, values in found.items()}
-
-    def _nothing(self, source: str) -> Features:
-        """Features of a video without windows."""
-        return Features(
-            source=source,
-            spans=torch.empty(0, 2, dtype=torch.float64),
-            frames=torch.empty(0, self.settings.num_frames, dtype=torch.int64),
-            values={
-                level: torch.empty(0, *row_shape(level, self.model, self.settings.num_frames)) for level in self.levels
-            },
-        )
-
-
-@dataclass(frozen=True)
-class _Row:
-    """A window that waits for the model."""
-
-    source: int
-    window: Window
-    clip: Tensor
-    is_last: bool
-
-
-def _rows(chunk: Chunk) -> list[_Row]:
-    count = len(chunk.windows)
-    return [
-        _Row(chunk.source, window, clip, chunk.is_last and place == count - 1)
-        for place, (window, clip) in enumerate(zip(chunk.windows, chunk.clips, strict=True))
-    ]
-
-
-def _create(
-    name: str,
-    levels: Sequence[Level],
-    device: torch.device | str | None,
-    dtype: torch.dtype | None,
-    arguments: dict[str, Any],
-) -> tuple[ILAVisionTransformer, torch.device, torch.dtype]:
-    """A model of a name for inference, with the device and the dtype that it is to have."""
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    where = torch.device(device or accelerator or "cpu")
-    if not {"logits", "pre_head"} & set(levels) and arguments.get("class_names") is None:
-        # Without a head, class names and their features need not be had, nor the last block's patch tokens computed.
-        arguments = {"num_classes": 0, **arguments}
-    options = {"pretrained": arguments.get("checkpoint_path") is None, "fused": True, **arguments}
-    return create_model(name, **options), where, dtype or (torch.bfloat16 if where.type == "cuda" else torch.float32)
+            if isinstance(chunk, Restarted):
+                batches.drop(chunk.source)
+                yield chunk
+            else:
+                yield from batches.add(chunk)
+        yield from batches.flush()

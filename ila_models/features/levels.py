@@ -21,6 +21,9 @@ LEVELS: tuple[Level, ...] = get_args(Level)
 - ``points`` [depth, T-1, 4]: every block's interactive points, (x, y) in the earlier and in the later frame of a pair.
 """
 
+VECTOR_LEVELS: tuple[Level, ...] = ("clip", "pre_head", "logits")
+"""Those whose rows are vectors."""
+
 
 def check_levels(levels: str | Sequence[str]) -> tuple[Level, ...]:
     """Returns the levels, each once, in the order of :data:`LEVELS`.

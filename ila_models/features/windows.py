@@ -16,7 +16,7 @@ Padding = Literal["shorten", "shift", "repeat", "drop"]
 """What becomes of the end of a video that no whole window reaches: a shorter window; a whole one moved back to end with
 the video; a whole one that repeats the last frame; nothing."""
 
-_ROUNDING = 1.1e-3
+TIME_ROUNDING = 1.1e-3
 """Seconds by which a container may have rounded a time stamp: mkv and webm count milliseconds."""
 
 
@@ -77,13 +77,16 @@ class WindowSettings:
                 raise ValueError(f"{name}={value} is not a whole number of frames: use unit='seconds', or round it")
 
 
-def plan_windows(timestamps: Sequence[float], frame_seconds: float, settings: WindowSettings) -> list[Window]:
+def plan_windows(
+    timestamps: Sequence[float], frame_seconds: float, settings: WindowSettings, *, end: float | None = None
+) -> list[Window]:
     """Cuts a video into windows.
 
     Args:
-        timestamps: Seconds from the first frame to each frame, rising.
-        frame_seconds: How long the last frame is shown, above 0.
+        timestamps: Seconds from the start to each frame, rising.
+        frame_seconds: How long a frame is shown, above 0.
         settings: How to cut.
+        end: Seconds from the start to the end of the last frame; None is ``frame_seconds`` after it comes.
 
     Returns:
         Windows by their start. A video that is shorter than a window makes one, unless the padding is "drop". Half a
@@ -96,11 +99,12 @@ def plan_windows(timestamps: Sequence[float], frame_seconds: float, settings: Wi
     if not timestamps:
         raise ValueError("there are no frames to cut into windows")
     count = len(timestamps)
-    end = timestamps[-1] + frame_seconds
+    if end is None:
+        end = timestamps[-1] + frame_seconds
     if settings.window is None:
         return [Window(0.0, end, tuple(segment_midpoints(count, settings.num_frames)))]
     by_frames = settings.unit == "frames"
-    rounding = min(_ROUNDING, frame_seconds / 2)
+    rounding = min(TIME_ROUNDING, frame_seconds / 2)
     windows = []
     for start, stop in _spans(count if by_frames else end, settings, 0.5 if by_frames else frame_seconds / 2):
         if by_frames:

@@ -16,7 +16,7 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ..data.workers import worker_context
+from ..data.workers import end_with_parent, worker_context
 from ..publishing.bundle import save_pretrained
 from .augment import ClipAugmentation
 from .batch_norm import convert_batch_norms
@@ -169,6 +169,7 @@ class Run:
             num_workers=self.config.data.num_workers,
             pin_memory=self.device.type == "cuda",
             multiprocessing_context=worker_context(self.config.data.num_workers),
+            worker_init_fn=end_with_parent,
         )
         if self.accelerator.is_main_process:
             self.log = RunLog(self.folder, resume_from=self.step)

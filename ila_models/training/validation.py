@@ -15,7 +15,7 @@ from ..data import VideoError, VideoTransform, load_video
 from ..data.annotations import LabelledVideos
 from ..data.motion import VALIDATION_SEED, motion_clips
 from ..data.shards import ShardedVideos
-from ..data.workers import worker_context
+from ..data.workers import end_with_parent, worker_context
 from ..ila_vit import ILAVisionTransformer
 
 _logger = logging.getLogger(__name__)
@@ -95,7 +95,11 @@ def measure(
     own = Subset(samples, range(accelerator.process_index, total, accelerator.num_processes))
     counts = torch.zeros(4, device=accelerator.device, dtype=torch.int64)
     loader = DataLoader(
-        own, batch_size=batch_size, num_workers=num_workers, multiprocessing_context=worker_context(num_workers)
+        own,
+        batch_size=batch_size,
+        num_workers=num_workers,
+        multiprocessing_context=worker_context(num_workers),
+        worker_init_fn=end_with_parent,
     )
     for clips, labels, usable in loader:
         with accelerator.autocast():
