@@ -274,6 +274,39 @@ def extraction_table() -> str:
     return "\n".join(tables)
 
 
+CLIPS = 10_000_000
+"""Of which the sizing table tells what they take."""
+
+
+def sizing_table() -> str:
+    """What ten million clips take, by the rates that were measured."""
+    found = results_of("decode")
+    if not found:
+        return not_measured("decode")
+    head = ["device", "model", "clips a second of it", "video", "clips a second of a core", "cores for a device"]
+    head += ["core-hours", "device-hours", "days on 8 devices", "days on 64"]
+    rows = []
+    for result in found:
+        rate = result["model_clips_per_second"]
+        for row in result["rows"]:
+            decoding = 1 / row["decoded_clips_per_second"] + 1 / row["prepared_clips_per_second"]
+            hours = CLIPS / rate / 3600
+            rows.append(
+                [
+                    f"{result['device']['name']}, {result['machine'].split(', ')[1]}",
+                    f"`{result['model']}`, {result['form']}",
+                    f"{rate:.2f}",
+                    row["video"],
+                    f"{1 / decoding:.1f}",
+                    f"{rate * decoding:.2f}",
+                    f"{CLIPS * decoding / 3600:,.0f}",
+                    f"{hours:,.0f}",
+                    *(f"{hours / devices / 24:,.1f}" for devices in (8, 64)),
+                ]
+            )
+    return markdown(head, rows) + "\n" + "\n".join(stated(result) for result in found)
+
+
 TABLES: dict[str, dict[str, Callable[[], str]]] = {
     "README.md": {"motion": motion_table, "throughput": lambda: throughput_table(brief=True)},
     "docs/benchmarks.md": {
@@ -286,4 +319,5 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "decode": decode_table,
     },
     "docs/features.md": {"extraction": extraction_table},
+    "docs/extraction.md": {"sizing": sizing_table},
 }

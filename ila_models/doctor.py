@@ -33,6 +33,8 @@ _EXTRAS = {
     "train": ("accelerate", "pyarrow", "tensorboard"),
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "int8": ("torchao",),
+    "extract": ("h5py", "pyarrow"),
+    "ray": ("ray",),
 }
 _CODECS = {"h264": "h264", "hevc": "h265", "vp9": "vp9", "av1": "av1", "mpeg4": "mpeg4", "vp8": "vp8"}
 _SECONDS_FOR_AN_ANSWER = 5.0

@@ -54,7 +54,8 @@ ALLOWED: dict[str, set[str]] = {
     "settings": {"data"},
     "evaluation": {"settings", "parquet", "ila_vit", "weights", "data"},
     "features": {"factory", "ila_vit", "data"},
-    "cli": {"demo", "training", "evaluation", "publishing", "predict", "convert"}
+    "extraction": {"features", "settings", "parquet", "factory", "ila_vit", "weights", "data"},
+    "cli": {"demo", "training", "evaluation", "extraction", "features", "publishing", "predict", "convert"}
     | {"pretrained", "info", "factory", "doctor", "export", "ila_vit", "text", "weights", "data", "version"},
     "__main__": {"cli"},
 }

@@ -13,16 +13,17 @@ from collections.abc import Iterator, Sequence
 from huggingface_hub.utils import disable_progress_bars
 
 from ..version import __version__
-from . import catalogue, convert, demo, doctor, download, evaluate, export, predict, publish, train, verify
+from . import catalogue, convert, demo, doctor, download, evaluate, export, extract, predict, publish, train, verify
 
-COMMANDS = (demo, doctor, predict, evaluate, train, catalogue, download, verify, convert, export, publish)
+COMMANDS = (demo, doctor, predict, extract, evaluate, train, catalogue, download, verify, convert, export, publish)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit status: 0 done, 1 failed, 2 not understood."""
     parser = argparse.ArgumentParser(
         prog="ila-models",
-        description="Video recognition with ILA models: predict; look up, fetch, check, convert, publish checkpoints.",
+        description="Video recognition with ILA models: predict, extract features, evaluate, train; look up, fetch,"
+        " check, convert, publish checkpoints.",
         epilog="ila-models COMMAND --help explains a command and shows examples.",
     )
     parser.add_argument("--version", action="version", version=f"ila-models {__version__}")
