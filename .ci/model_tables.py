@@ -1,4 +1,4 @@
-"""Writes the model tables of README.md and docs/models.md out of weights_manifest.json; with --check, only compares.
+"""Writes the model tables of README.md and docs/ out of weights_manifest.json and the models; with --check, compares.
 
 python .ci/model_tables.py [--check]
 """
@@ -9,12 +9,15 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import get_args
 
+from ila_models.configs import AlignmentForm
+from ila_models.info import model_info
 from ila_models.weights.manifest import PackageSource, Record, Source, records
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 ROOT = Path(__file__).resolve().parents[1]
-BEGIN = "<!-- model table: written by .ci/model_tables.py out of weights_manifest.json -->\n"
+BEGIN = "<!-- model table: written by .ci/model_tables.py -->\n"
 END = "<!-- end of the model table -->\n"
 
 
@@ -94,7 +97,24 @@ def docs_table() -> str:
     )
 
 
-TABLES: dict[str, Callable[[], str]] = {"README.md": readme_table, "docs/models.md": docs_table}
+def forms_table() -> str:
+    """What every form of the block costs, beside the paper's figures for its own form."""
+    sizes = [("ila_vit_b32.k400_8x224", 8), ("ila_vit_b16.k400_8x224", 8), ("ila_vit_b16.k400_16x224", 16)]
+    sizes += [("ila_vit_l14.k400_8x224", 8), ("ila_vit_l14_336.k400_16x336", 16)]
+    titles = [f"{name.partition('.')[0].removeprefix('ila_vit_')}, {frames} frames" for name, frames in sizes]
+    papers = [f"{records()[name].paper_gflops:g}" for name, _ in sizes]
+    rows = [
+        [f"`{form}`", *(f"{model_info(name, alignment=form).macs / 1e9:.1f}" for name, _ in sizes)]
+        for form in get_args(AlignmentForm)
+    ]
+    return table(["`alignment=`", *titles], [*rows, ["the paper's, of `token`", *papers]])
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "README.md": readme_table,
+    "docs/models.md": docs_table,
+    "docs/forms.md": forms_table,
+}
 
 
 def main() -> int:

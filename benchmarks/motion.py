@@ -25,18 +25,38 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from counting import multiply_adds
 from provenance import provenance
+from scipy.stats import wasserstein_distance
 
-from ila_models import create_model, create_transform
-from ila_models.data.motion import TEST_SEED, motion_clips
+from ila_models import ILAVisionTransformer, create_model, create_transform
+from ila_models.alignment import Aligned
+from ila_models.configs import AlignmentForm, AlignmentTarget
+from ila_models.data.motion import MOTION_CLASSES, TEST_SEED, motion_clips
+from ila_models.pairing import pair_frames
 from ila_models.weights.cache import write_atomically
 
 RECIPE = "ila_vit_nano8.motion_8x64"
-FORMS = ("residual", "none", "temporal_shift", "divided_space_time")
+NETWORKS: tuple[tuple[AlignmentForm, AlignmentTarget], ...] = (
+    ("residual", "neighbours"),
+    ("none", "neighbours"),
+    ("temporal_shift", "neighbours"),
+    ("divided_space_time", "neighbours"),
+    ("token", "neighbours"),
+    ("neighbour_average", "neighbours"),
+    ("addition", "neighbours"),
+    ("cross_frame", "neighbours"),
+    ("guided", "neighbours"),
+    ("residual", "first"),
+    ("residual", "middle"),
+)
+"""What stands between frames, and which frames are aligned where some are."""
 TEMPORAL_DEPTHS = (1, 0)
 SEEDS = (0, 1, 2)
 NUM_FRAMES = 4
 TEST_CLIPS = 2000
+LIKENESS_CLIPS = 100
+"""Of which the likeness of aligned features is measured."""
 STEPS_PER_CALL = 100
 
 
@@ -65,20 +85,22 @@ def main() -> None:
 def every_run() -> list[dict[str, Any]]:
     """All runs, those of one seed together."""
     return [
-        {"alignment": form, "temporal_depth": depth, "seed": seed}
-        for seed, depth, form in itertools.product(SEEDS, TEMPORAL_DEPTHS, FORMS)
+        {"alignment": form, "target": target, "temporal_depth": depth, "seed": seed}
+        for seed, depth, (form, target) in itertools.product(SEEDS, TEMPORAL_DEPTHS, NETWORKS)
     ]
 
 
 def run_name(run: dict[str, Any]) -> str:
     """A run as a file is called."""
-    return f"{run['alignment']}-temporal{run['temporal_depth']}-seed{run['seed']}"
+    target = "" if run["target"] == "neighbours" else f"-{run['target']}"
+    return f"{run['alignment']}{target}-temporal{run['temporal_depth']}-seed{run['seed']}"
 
 
 def train(run: dict[str, Any], folder: Path, *, epochs: int, until: str | None) -> bool:
     """Trains a network by the package's own command, piece by piece; whether it came to its end before the time."""
     overrides = {
         "model.alignment": run["alignment"],
+        "model.alignment_target": run["target"],
         "model.temporal_depth": run["temporal_depth"],
         "model.num_frames": NUM_FRAMES,
         "run.seed": run["seed"],
@@ -119,9 +141,38 @@ def measure(run: dict[str, Any], folder: Path) -> dict[str, Any]:
         "top1": percent(answers == truth),
         "pair": percent(right_pair),
         "twins": percent((answers == truth)[right_pair]),
+        **likeness(model),
         "minutes": round(seconds / 60, 1),
         **provenance(("torch", "timm")),
     }
+
+
+@torch.inference_mode()
+def likeness(model: ILAVisionTransformer) -> dict[str, float]:
+    """Earth mover's distance between the features of pairs of frames, before and after alignment; none without points.
+
+    The paper's measure of what aligned frames share: the distance of the values of both frames' messages, as they are
+    and under their masks, as scipy computes it; the mean over blocks, pairs and clips.
+    """
+    if not model.has_points:
+        return {}
+    seen: list[Aligned] = []
+    hooks = [block.alignment.register_forward_hook(lambda *call: seen.append(call[-1])) for block in model.blocks]
+    clips, _ = motion_clips(range(LIKENESS_CLIPS), seed=TEST_SEED, num_frames=NUM_FRAMES)
+    model(create_transform(model)(clips))
+    for hook in hooks:
+        hook.remove()
+    before, after = [], []
+    for aligned in seen:
+        pairs = pair_frames(aligned.message[:, :, 1:], model.config.alignment_target)
+        masks = aligned.maps.masks.flatten(-2).unsqueeze(-1).unbind(2)
+        for distances, (earlier, later) in (
+            (before, pairs),
+            (after, [frames * mask for frames, mask in zip(pairs, masks, strict=True)]),
+        ):
+            for one, other in zip(earlier.flatten(0, 1), later.flatten(0, 1), strict=True):
+                distances.append(wasserstein_distance(one.flatten(), other.flatten()))
+    return {"distance_before": statistics.mean(before), "distance_after": statistics.mean(after)}
 
 
 def percent(right: torch.Tensor) -> float:
@@ -136,7 +187,7 @@ def read_runs(path: Path, budget: dict[str, int]) -> list[dict[str, Any]]:
     result = json.loads(path.read_text())
     if result["budget"] != budget:
         raise SystemExit(f"{path} is of another budget: {result['budget']}")
-    return list(result["runs"])
+    return [{"target": "neighbours", **run} for run in result["runs"]]
 
 
 def write(path: Path, budget: dict[str, int], runs: list[dict[str, Any]]) -> None:
@@ -156,16 +207,36 @@ def write(path: Path, budget: dict[str, int], runs: list[dict[str, Any]]) -> Non
 def summary(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Mean, and standard deviation over the seeds, of every network; percent."""
     rows = []
-    for form, depth in itertools.product(FORMS, TEMPORAL_DEPTHS):
-        same = [run for run in runs if (run["alignment"], run["temporal_depth"]) == (form, depth)]
+    for (form, target), depth in itertools.product(NETWORKS, TEMPORAL_DEPTHS):
+        network = (form, target, depth)
+        same = [run for run in runs if (run["alignment"], run["target"], run["temporal_depth"]) == network]
         if same:
-            row: dict[str, Any] = {"alignment": form, "temporal_depth": depth, "seeds": len(same)}
+            row: dict[str, Any] = {"alignment": form, "target": target, "temporal_depth": depth, "seeds": len(same)}
+            row["multiply_adds"] = costs(form, target, depth)
+            for name in ("distance_before", "distance_after"):
+                if measured := [run[name] for run in same if name in run]:
+                    row[name] = round(statistics.mean(measured), 4)
             for name in ("top1", "pair", "twins"):
                 values = [run[name] for run in same]
                 row[name] = round(statistics.mean(values), 2)
                 row[f"{name}_spread"] = round(statistics.stdev(values), 2) if len(values) > 1 else None
             rows.append(row)
     return rows
+
+
+def costs(form: AlignmentForm, target: AlignmentTarget, depth: int) -> int:
+    """Multiply-adds of a network's clip."""
+    with torch.device("meta"):
+        model = create_model(
+            RECIPE.partition(".")[0],
+            num_classes=len(MOTION_CLASSES),
+            num_frames=NUM_FRAMES,
+            alignment=form,
+            alignment_target=target,
+            temporal_depth=depth,
+        )
+        clip = torch.empty(1, NUM_FRAMES, 3, *model.config.img_size)
+        return multiply_adds(lambda: model(clip))
 
 
 if __name__ == "__main__":

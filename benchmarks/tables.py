@@ -10,11 +10,17 @@ from stored import read, results_of
 TIMES = "\N{MULTIPLICATION SIGN}"
 PLUS_MINUS = "\N{PLUS-MINUS SIGN}"
 FORMS = {
-    "residual": "ILA's alignment",
+    "residual": "ILA's alignment, as released",
+    "token": "ILA's alignment, the paper's token",
+    "neighbour_average": "average of neighbours as a token",
+    "addition": "ILA's alignment, added",
     "none": "nothing",
     "temporal_shift": "temporal shift",
     "divided_space_time": "divided space-time attention",
+    "cross_frame": "cross-frame attention",
+    "guided": "alignment-guided temporal attention",
 }
+TARGETS = {"neighbours": "", "first": ", with the first frame", "middle": ", with the middle frame"}
 
 
 def markdown(head: list[str], rows: Iterable[list[str]]) -> str:
@@ -56,14 +62,17 @@ def motion_table() -> str:
 
     rows = [
         [
-            FORMS[row["alignment"]],
+            FORMS[row["alignment"]] + TARGETS[row["target"]],
             "transformer" if row["temporal_depth"] else "plain mean",
             *(spread(row, name) for name in ("top1", "pair", "twins")),
             str(row["seeds"]),
+            f"{row['multiply_adds'] / 1e6:.0f}",
+            " to ".join(f"{row[name]:.3f}" for name in ("distance_before", "distance_after") if name in row),
         ]
         for row in result["summary"]
     ]
     head = ["between frames", "over frames", "top-1", "right pair of twins", "right twin of these", "seeds"]
+    head += ["M multiply-adds", "distance of aligned frames"]
     run = result["runs"][0]
     return markdown(head, rows) + "\n" + stated({**run, "device": {}})
 

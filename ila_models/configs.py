@@ -13,9 +13,24 @@ from typing import Literal
 HEAD_WIDTH = 64
 """Channels of one attention head, in every tower."""
 
-AlignmentForm = Literal["residual", "none", "temporal_shift", "divided_space_time"]
-"""How the frames of a clip see each other in a block: ``"residual"`` is ILA's alignment as in the released code; the
-others are baselines in its place: nothing, temporal shift (TSM), divided space-time attention (TimeSformer)."""
+AlignmentForm = Literal[
+    "residual",
+    "token",
+    "neighbour_average",
+    "addition",
+    "none",
+    "temporal_shift",
+    "divided_space_time",
+    "cross_frame",
+    "guided",
+]
+"""How the frames of a clip see each other in a block. ILA's forms: ``"residual"``, the released code's, and
+``"token"``, the paper's; in the token's place, as the paper compares them, ``"neighbour_average"`` and ``"addition"``.
+The others are baselines: nothing, temporal shift (TSM), divided space-time attention (TimeSformer), cross-frame
+attention (X-CLIP), alignment-guided temporal attention (ATA)."""
+
+AlignmentTarget = Literal["neighbours", "first", "middle"]
+"""Which frames are aligned with each other: neighbours, or all with the first or with the middle frame."""
 
 InteractiveBlock = Literal["separable", "full"]
 """First stage of the interactive block: depthwise-separable (Kinetics-400) or a full 3x3 (Something-Something v2)."""
@@ -39,6 +54,7 @@ class ILAConfig:
         alignment_width: Channels of the pair features; a multiple of 8 (256 in the released models). Forms without
             pair features leave it alone, as they do ``interactive``.
         interactive: First stage of the interactive block.
+        alignment_target: Which frames ILA's forms align.
         temporal_depth: Layers of the transformer over frames.
         prompt_depth: Layers of the video-specific prompts in the text head.
     """
@@ -52,6 +68,7 @@ class ILAConfig:
     alignment: AlignmentForm = "residual"
     alignment_width: int = 256
     interactive: InteractiveBlock = "separable"
+    alignment_target: AlignmentTarget = "neighbours"
     temporal_depth: int = 1
     prompt_depth: int = 2
 

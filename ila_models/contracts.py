@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .alignment import MIN_GRID
 from .blocks import BLOCKS
-from .configs import HEAD_WIDTH, ILAConfig, InteractiveBlock
+from .configs import HEAD_WIDTH, AlignmentTarget, ILAConfig, InteractiveBlock
 
 # Name, least value, and what it must be a multiple of: heads are 64 wide, the point predictor halves its channels three
 # times, and alignment takes two frames.
@@ -52,6 +52,10 @@ def check_config(config: ILAConfig) -> None:
         )
     if config.interactive not in get_args(InteractiveBlock):
         raise ValueError(f"interactive={config.interactive!r} is not known: use one of {get_args(InteractiveBlock)}")
+    if config.alignment_target not in get_args(AlignmentTarget):
+        raise ValueError(
+            f"alignment_target={config.alignment_target!r} is not known: use one of {get_args(AlignmentTarget)}"
+        )
     if config.alignment not in BLOCKS:
         raise ValueError(f"alignment={config.alignment!r} is not known: use one of {', '.join(map(repr, BLOCKS))}")
 

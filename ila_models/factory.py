@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .categories import kinetics_400_names
-from .configs import ARCHITECTURES, AlignmentForm, ILAConfig, InteractiveBlock
+from .configs import ARCHITECTURES, AlignmentForm, AlignmentTarget, ILAConfig, InteractiveBlock
 from .convert import check_sizes
 from .ila_vit import ILAVisionTransformer
 from .pretrained import pretrained_file
@@ -43,6 +43,7 @@ def create_model(
     drop_path_rate: float = 0.0,
     alignment: AlignmentForm | None = None,
     alignment_width: int | None = None,
+    alignment_target: AlignmentTarget | None = None,
     interactive: InteractiveBlock | None = None,
     temporal_depth: int | None = None,
     prompt_depth: int | None = None,
@@ -70,9 +71,11 @@ def create_model(
         num_frames: Frames T to build for, at least 2; a checkpoint's temporal positions are interpolated to it.
         img_size: Pixels, one number or (height, width); a checkpoint's position embedding is resampled to it.
         drop_path_rate: Stochastic depth in training, in [0, 1), per clip.
-        alignment: Form of the blocks: ILA's (``"residual"``), or a baseline in its place (``"none"``,
-            ``"temporal_shift"``, ``"divided_space_time"``); None takes the checkpoint's, or the architecture's.
+        alignment: Form of the blocks: ILA's as released (``"residual"``) or as in the paper (``"token"``), or one to
+            compare with (:data:`~ila_models.configs.AlignmentForm`); None takes the checkpoint's or the architecture's.
         alignment_width: Channels of the pair features, a multiple of 8; None takes the checkpoint's, or 256.
+        alignment_target: Which frames ILA's forms align: ``"neighbours"``, or all with the ``"first"`` or the
+            ``"middle"`` one; None takes the checkpoint's, or neighbours.
         interactive: First stage of the interactive block; None takes the checkpoint's or the tag's, or ``"separable"``.
         temporal_depth: Layers of the temporal head; None takes the checkpoint's, or 1.
         prompt_depth: Layers of the video-specific prompts; None takes the checkpoint's, or 2.
@@ -95,6 +98,7 @@ def create_model(
         "img_size": (img_size, img_size) if isinstance(img_size, int | float) else img_size and tuple(img_size),
         "alignment": alignment,
         "alignment_width": alignment_width,
+        "alignment_target": alignment_target,
         "interactive": interactive,
         "temporal_depth": temporal_depth,
         "prompt_depth": prompt_depth,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .alignment import WINDOW_OFFSET, AlignmentMaps
-from .blocks import BLOCKS, FrameBlock, FusedResidualBlock
+from .blocks import BLOCKS, FrameBlock, make_block
 from .configs import HeadKind, ILAConfig
 from .contracts import check_config, check_video
 from .heads import LinearHead, TextHead
@@ -102,12 +102,7 @@ class ILAVisionTransformer(nn.Module):
         )
         self.norm_pre = LayerNorm(config.width)
         self.blocks = nn.ModuleList(
-            BLOCKS[config.alignment](
-                config.width,
-                alignment_width=config.alignment_width,
-                interactive=config.interactive,
-                drop_path=drop_path_rate * index / max(config.depth - 1, 1),
-            )
+            make_block(config, drop_path=drop_path_rate * index / max(config.depth - 1, 1))
             for index in range(config.depth)
         )
         self.norm = LayerNorm(config.width)
@@ -316,7 +311,7 @@ class ILAVisionTransformer(nn.Module):
     def fuse(self) -> ILAVisionTransformer:
         """Rearranges the blocks for inference, in place: the same answers but for rounding, in less time.
 
-        A fused model cannot be trained, saved, or given weights; all else works as before. Only ILA's own form has
+        A fused model cannot be trained, saved, or given weights; all else works as before. Only ILA's own forms have
         something to rearrange. Fuse before a conversion to 16 bits, so that the weights are rounded once.
 
         Returns:
@@ -330,7 +325,7 @@ class ILAVisionTransformer(nn.Module):
     @property
     def fused(self) -> bool:
         """Whether the blocks are rearranged for inference, by :meth:`fuse` or timm's ``reparameterize_model``."""
-        return isinstance(self.blocks[-1], FusedResidualBlock)
+        return bool(self._typed_blocks()[-1].is_fused)
 
     @property
     def inference_form(self) -> str | None:

@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from .configs import HeadKind, ILAConfig
+from .configs import AlignmentForm, HeadKind, ILAConfig
 from .factory import KINETICS_CLASSES, create_model
 from .ila_vit import ILAVisionTransformer
 from .weights.manifest import Record, default_record, records
@@ -41,6 +41,7 @@ class ModelInfo(Costs):
 
     Attributes:
         name: What was asked for.
+        alignment: Form of the blocks.
         record: The manifest's record of the tag, of the default tag without one; None where there is none.
         num_frames: Frames T of a clip.
         img_size: Pixels, (height, width).
@@ -49,6 +50,7 @@ class ModelInfo(Costs):
     """
 
     name: str
+    alignment: AlignmentForm
     record: Record | None
     num_frames: int
     img_size: tuple[int, int]
@@ -56,20 +58,22 @@ class ModelInfo(Costs):
     num_classes: int
 
 
-def model_info(name: str) -> ModelInfo:
+def model_info(name: str, *, alignment: AlignmentForm | None = None) -> ModelInfo:
     """Counts a model's parameters and multiply-adds on the meta device: no weights, no real arithmetic.
 
     Args:
         name: An architecture or a checkpoint, see :func:`~ila_models.factory.create_model`.
+        alignment: Another form of the blocks than the name's.
 
     Raises:
         ValueError: The name is not known.
     """
     with torch.device("meta"):
-        model = create_model(name)
+        model = create_model(name, alignment=alignment)
     costs = _count(model)
     return ModelInfo(
         name=name,
+        alignment=model.config.alignment,
         record=records().get(name) or default_record(name),
         num_frames=model.num_frames,
         img_size=model.config.img_size,

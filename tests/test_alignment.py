@@ -12,9 +12,8 @@ from torch import Tensor
 from ila_models.alignment import (
     POINT_RANGE,
     Alignment,
-    PointPredictor,
     axis_weights,
-    combine_neighbours,
+    prediction_block,
     similarity_loss,
     soft_masks,
 )
@@ -94,12 +93,12 @@ def test_masks_keep_leading_dimensions() -> None:
 
 
 def test_points_start_at_the_centre() -> None:
-    points = PointPredictor(16).eval()(torch.randn(3, 16, 4, 4))
+    points = prediction_block(16).eval()(torch.randn(3, 16, 4, 4))
     assert torch.equal(points, torch.zeros(3, 4))
 
 
 def test_points_stay_within_their_range() -> None:
-    predictor = PointPredictor(16).eval()
+    predictor = prediction_block(16).eval()
     randomise(predictor)
     torch.nn.init.normal_(predictor.fc2.weight, std=1e4)
     points = predictor(torch.randn(64, 16, 5, 6))
@@ -109,7 +108,7 @@ def test_points_stay_within_their_range() -> None:
 
 
 def test_the_two_points_of_a_pair_depend_on_channels_of_their_own() -> None:
-    predictor = PointPredictor(64).eval()
+    predictor = prediction_block(64).eval()
     randomise(predictor)
     features = torch.randn(1, 64, 4, 4)
     before = predictor(features)
@@ -118,26 +117,6 @@ def test_the_two_points_of_a_pair_depend_on_channels_of_their_own() -> None:
     after = predictor(features)
     assert torch.equal(before[:, :2], after[:, :2])
     assert not torch.allclose(before[:, 2:], after[:, 2:])
-
-
-@pytest.mark.parametrize(
-    ("earlier", "later", "expected"),
-    [
-        ([1], [2], [1, 2]),
-        ([1, 3], [5, 7], [1, (3 + 5) / 2, 7]),
-        ([1, 3, 10], [5, 7, 20], [1, (3 + 5) / 2, (10 + 7) / 2, 20]),
-    ],
-)
-def test_combine_neighbours(earlier: list[float], later: list[float], expected: list[float]) -> None:
-    found = combine_neighbours(torch.tensor([earlier]).float(), torch.tensor([later]).float())
-    assert found.tolist() == [expected]
-
-
-def test_combine_neighbours_keeps_trailing_dimensions() -> None:
-    earlier, later = torch.randn(2, 3, 5, 6), torch.randn(2, 3, 5, 6)
-    found = combine_neighbours(earlier, later)
-    assert found.shape == (2, 4, 5, 6)
-    torch.testing.assert_close(found[1, 2, 4, 0], (earlier[1, 2, 4, 0] + later[1, 1, 4, 0]) / 2)
 
 
 ALL = torch.ones(1, 1, 2, 2, 2)

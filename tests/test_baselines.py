@@ -11,14 +11,22 @@ from tiny import TINY, make_clips, make_model, randomise
 from torch import Tensor
 
 import ila_models
-from ila_models.blocks import BLOCKS, DividedSpaceTimeBlock, FrameBlock, TemporalShiftBlock
+from ila_models.blocks import (
+    CrossFrameBlock,
+    DividedSpaceTimeBlock,
+    FrameBlock,
+    GuidedTemporalBlock,
+    TemporalShiftBlock,
+    make_block,
+)
+from ila_models.blocks.guided import matching_order
 from ila_models.configs import AlignmentForm
 from ila_models.ila_vit import ILAVisionTransformer
 from ila_models.training.config import OptimizerSection
 from ila_models.training.parameters import make_optimizer
 from ila_models.weights.manifest import preprocessing
 
-BASELINES: tuple[AlignmentForm, ...] = ("none", "temporal_shift", "divided_space_time")
+BASELINES: tuple[AlignmentForm, ...] = ("none", "temporal_shift", "divided_space_time", "cross_frame", "guided")
 GRID = (2, 2)
 
 
@@ -29,16 +37,16 @@ def run(block: FrameBlock, x: Tensor) -> Tensor:
 # Equations
 
 
-@pytest.mark.parametrize("form", ["residual", "none", "divided_space_time"])
+@pytest.mark.parametrize("form", ["residual", "none", "divided_space_time", "guided"])
 def test_a_fresh_block_is_clip_s_on_every_frame(form: AlignmentForm) -> None:
-    block, plain = BLOCKS[form](64, alignment_width=16).eval(), FrameBlock(64).eval()
+    block, plain = make_block(replace(TINY, alignment=form)).eval(), FrameBlock(64).eval()
     plain.load_state_dict({name: block.state_dict()[name] for name in plain.state_dict()})
     x = torch.randn(2, 3, 17, 64)
     expected = torch.stack([plain.transform(x[:, frame : frame + 1])[:, 0] for frame in range(3)], dim=1)
     torch.testing.assert_close(block(x, (4, 4), torch.tensor(0.2)).tokens, expected)
 
 
-@pytest.mark.parametrize("form", ["residual", "divided_space_time"])
+@pytest.mark.parametrize("form", ["residual", "divided_space_time", "guided"])
 def test_from_scratch_no_layer_is_silent(form: AlignmentForm) -> None:
     model = ILAVisionTransformer(replace(TINY, alignment=form), head="none")
     clips = make_clips(model)
@@ -109,6 +117,73 @@ def test_divided_attention_equals_transformers() -> None:
     torch.testing.assert_close(found[:, :, 1:], expected, rtol=1e-5, atol=1e-5)
 
 
+def test_cross_frame_attention_equals_transformers() -> None:
+    from transformers import XCLIPVisionConfig
+    from transformers.models.x_clip.modeling_x_clip import XCLIPVisionEncoderLayer
+
+    config = XCLIPVisionConfig(
+        hidden_size=128,
+        intermediate_size=512,
+        num_attention_heads=2,
+        num_frames=3,
+        hidden_act="quick_gelu",
+        layer_norm_eps=1e-5,
+        attn_implementation="eager",
+    )
+    reference, block = XCLIPVisionEncoderLayer(config).eval(), CrossFrameBlock(128).eval()
+    randomise(reference)
+    state = reference.state_dict()
+    names = {
+        "message_fc": "message_fc",
+        "message_norm": "message_ln",
+        "message_attn.proj": "message_attn.out_proj",
+        "norm1": "layer_norm1",
+        "attn.proj": "self_attn.out_proj",
+        "norm2": "layer_norm2",
+        "mlp.fc1": "mlp.fc1",
+        "mlp.fc2": "mlp.fc2",
+    }
+    ours = {
+        f"{mine}.{kind}": state[f"{theirs}.{kind}"] for mine, theirs in names.items() for kind in ("weight", "bias")
+    }
+    for mine, theirs in (("attn", "self_attn"), ("message_attn", "message_attn")):
+        for kind in ("weight", "bias"):
+            parts = [state[f"{theirs}.{part}_proj.{kind}"] for part in ("q", "k", "v")]
+            ours[f"{mine}.qkv.{kind}"] = torch.cat(parts)
+    block.load_state_dict(ours)
+    x = torch.randn(2, 3, 5, 128)
+    with torch.no_grad():
+        expected = reference(x.flatten(0, 1), attention_mask=None)
+    expected = expected[0] if isinstance(expected, tuple) else expected
+    torch.testing.assert_close(run(block, x), expected.unflatten(0, (2, 3)), rtol=1e-5, atol=1e-5)
+
+
+def test_tracks_follow_patches_that_change_places() -> None:
+    # Four unlike patches, which the second frame has in another order, and the third one in a third.
+    first = torch.eye(4, 8)
+    moves = [torch.arange(4), torch.tensor([2, 0, 3, 1]), torch.tensor([1, 3, 0, 2])]
+    frames = torch.stack([first[move] + 0.01 for move in moves])[None]
+    order = matching_order(frames)
+    assert order[0, 0].tolist() == [0, 1, 2, 3]
+    for frame, move in enumerate(moves):
+        assert torch.equal(move[order[0, frame]], torch.arange(4))
+        torch.testing.assert_close(frames[0, frame][order[0, frame]], first + 0.01)
+
+
+def test_guided_attention_is_divided_attention_along_the_tracks() -> None:
+    block, plain = GuidedTemporalBlock(64).eval(), DividedSpaceTimeBlock(64).eval()
+    randomise(block)
+    plain.load_state_dict(block.state_dict())
+    tracks = 3 * torch.randn(1, 1, 4, 64) + 0.1 * torch.randn(1, 3, 4, 64)  # patches that stay where they are
+    torch.testing.assert_close(block.attend_over_time(tracks), plain.attend_over_time(tracks))
+    order = torch.tensor([2, 0, 3, 1])
+    moved = tracks.clone()
+    moved[:, 1] = tracks[:, 1, order]
+    expected = plain.attend_over_time(tracks)
+    expected[:, 1] = expected[:, 1, order]
+    torch.testing.assert_close(block.attend_over_time(moved), expected)
+
+
 # What a model of such blocks promises
 
 
@@ -124,7 +199,7 @@ def test_who_sees_the_order_under_a_plain_mean(form: AlignmentForm) -> None:
     clips = make_clips(model)
     forwards, backwards = played(model, clips, [0, 1, 2, 3]), played(model, clips, [3, 2, 1, 0])
     difference = (forwards - backwards).abs().max() / forwards.abs().max()
-    assert difference < 1e-5 if form == "none" else difference > 1e-3
+    assert difference < 1e-5 if form in ("none", "cross_frame") else difference > 1e-3
     if model.time_embed is not None:
         with torch.no_grad():
             model.time_embed.zero_()

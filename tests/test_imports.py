@@ -29,11 +29,12 @@ ALLOWED: dict[str, set[str]] = {
     "categories": set(),
     "data": set(),
     "layers": {"configs"},
-    "alignment": {"layers", "configs"},
+    "pairing": {"configs"},
+    "alignment": {"pairing", "layers", "configs"},
     "text": {"layers", "configs"},
     "temporal": {"layers", "configs"},
     "heads": {"layers", "configs"},
-    "blocks": {"alignment", "layers", "configs"},
+    "blocks": {"alignment", "pairing", "layers", "configs"},
     "contracts": {"blocks", "alignment", "configs"},
     "ila_vit": {"contracts", "blocks", "temporal", "heads", "text", "alignment", "layers", "configs"},
     # `temporal` and `layers` only for resampling position embeddings; weights never build models.
@@ -56,7 +57,8 @@ ALLOWED: dict[str, set[str]] = {
     "features": {"factory", "ila_vit", "data"},
     "extraction": {"features", "settings", "parquet", "factory", "ila_vit", "weights", "data"},
     "cli": {"demo", "training", "evaluation", "extraction", "features", "publishing", "predict", "convert"}
-    | {"pretrained", "info", "factory", "doctor", "export", "ila_vit", "text", "weights", "data", "version"},
+    | {"pretrained", "info", "factory", "doctor", "export", "ila_vit", "text", "weights", "data"}
+    | {"configs", "version"},
     "__main__": {"cli"},
 }
 HEAVY = ("av", "open_clip", "gdown", "transformers", "cv2", "decord", "torchcodec", "pyarrow", "torchao", "onnx")

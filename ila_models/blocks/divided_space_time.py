@@ -8,7 +8,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..configs import InteractiveBlock
 from ..layers import Attention, LayerNorm, zero_
 from .frame import FrameBlock
 
@@ -22,14 +21,7 @@ class DividedSpaceTimeBlock(FrameBlock):
 
     needs_frame_positions = True
 
-    def __init__(
-        self,
-        width: int,
-        *,
-        alignment_width: int = 256,
-        interactive: InteractiveBlock = "separable",
-        drop_path: float = 0.0,
-    ) -> None:
+    def __init__(self, width: int, *, drop_path: float = 0.0) -> None:
         """Makes a block; see :class:`FrameBlock`."""
         super().__init__(width, drop_path=drop_path)
         self.temporal_norm = LayerNorm(width)

@@ -12,7 +12,6 @@ import torch.utils.checkpoint
 from torch import Tensor, nn
 
 from ..alignment import AlignmentMaps
-from ..configs import InteractiveBlock
 from ..layers import Attention, DropPath, LayerNorm, QuickGELUMlp
 
 
@@ -38,20 +37,14 @@ class FrameBlock(nn.Module):
     needs_frame_positions: ClassVar[bool] = False
     """Whether the form cannot tell the order of frames unless positions are added to the tokens."""
 
-    def __init__(
-        self,
-        width: int,
-        *,
-        alignment_width: int = 256,
-        interactive: InteractiveBlock = "separable",
-        drop_path: float = 0.0,
-    ) -> None:
+    is_fused: ClassVar[bool] = False
+    """Whether it was rearranged for inference."""
+
+    def __init__(self, width: int, *, drop_path: float = 0.0) -> None:
         """Makes a block.
 
         Args:
             width: Channels D of a token, a multiple of 64.
-            alignment_width: Channels A of the pair features, in a form that has them.
-            interactive: First stage of the interactive block, in a form that has one.
             drop_path: Rate in [0, 1) at which a clip skips the attention or the MLP in training.
         """
         super().__init__()

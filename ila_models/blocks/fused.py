@@ -10,36 +10,30 @@ the pair features.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ..alignment import Aligned, combine_neighbours, frame_weights
-from ..configs import HEAD_WIDTH
-from .frame import BlockOutput, FrameBlock
+from ..alignment import Aligned, frame_weights
+from ..pairing import to_frames
+from .frame import BlockOutput
+from .inference import InferenceBlock, device_with_64_bits, fold_batch_norms
 
 if TYPE_CHECKING:
     from .residual import ResidualBlock
 
 
-class FusedResidualBlock(FrameBlock):
+class FusedResidualBlock(InferenceBlock):
     """A :class:`~ila_models.blocks.residual.ResidualBlock` for inference."""
 
     has_points = True
 
     def __init__(self, block: ResidualBlock) -> None:
-        """Takes over the layers of ``block``, which is not to be used any more."""
-        nn.Module.__init__(self)
-        self.norm1, self.attn, self.norm2, self.mlp = block.norm1, block.attn, block.norm2, block.mlp
-        self.drop_path = nn.Identity()
-        self.grad_checkpointing = False
+        """Takes over the layers of ``block``; see :class:`InferenceBlock`."""
+        super().__init__(block)
         self.alignment = block.alignment
-        for stage in [*block.alignment.interactive.children(), *block.alignment.points.children()]:
-            if isinstance(stage, nn.Sequential):
-                fold_batch_norm(stage)
+        fold_batch_norms(self.alignment)
         self.temporal_conv = over_frames(block.temporal_conv)
         self.patch_skip = joined_skip(block)
         self.class_skip = summed(block.aligned_skip, block.interactive_skip)
@@ -62,7 +56,8 @@ class FusedResidualBlock(FrameBlock):
 
     def skip(self, aligned: Aligned) -> Tensor:
         """What alignment adds to the tokens, [B, T, L, D]."""
-        weights = frame_weights(aligned.maps.masks).unsqueeze(-1).to(aligned.message.dtype)
+        weights = frame_weights(aligned.maps.masks, self.alignment.target).unsqueeze(-1).to(aligned.message.dtype)
+        assert aligned.pair_features is not None, "the released form has them"
         class_tokens, patches = aligned.message[:, :, :1], aligned.message[:, :, 1:]
         joined = torch.cat([patches * weights, self.interactive_frames(aligned.pair_features)], dim=-1)
         return torch.cat([self.class_skip(class_tokens), self.patch_skip(joined)], dim=2)
@@ -70,46 +65,10 @@ class FusedResidualBlock(FrameBlock):
     def interactive_frames(self, pair_features: Tensor) -> Tensor:
         """Pair features [B, T-1, A, h, w] folded into frames and mixed over time, [B, T, N, A/2]."""
         earlier, later = pair_features.flatten(3).transpose(2, 3).chunk(2, dim=-1)
-        frames = combine_neighbours(earlier, later)
+        frames = to_frames(earlier, later, self.alignment.target)
         # Frames by tokens is a map too, in channels-last layout.
         mixed: Tensor = self.temporal_conv(frames.permute(0, 3, 1, 2))
         return mixed.permute(0, 2, 3, 1)
-
-    def transform_class_tokens(self, x: Tensor) -> Tensor:
-        """What :meth:`transform` makes of the class tokens, [B, T, L, D] to [B, T, 1, D]."""
-        class_tokens = x[:, :, :1] + self.attend_from_class_tokens(self.norm1(x))
-        return class_tokens + self.mlp(self.norm2(class_tokens))
-
-    def attend_from_class_tokens(self, x: Tensor) -> Tensor:
-        """Spatial attention of each frame's class token to all of its tokens, [B, T, L, D] to [B, T, 1, D]."""
-        width = x.shape[-1]
-        qkv = self.attn.qkv
-        query = F.linear(x[:, :, :1], qkv.weight[:width], qkv.bias[:width])
-        keys_and_values = F.linear(x, qkv.weight[width:], qkv.bias[width:])
-
-        def heads(tokens: Tensor) -> Tensor:
-            return tokens.flatten(0, 1).unflatten(-1, (-1, HEAD_WIDTH)).transpose(1, 2)
-
-        key, value = keys_and_values.chunk(2, dim=-1)
-        attended = F.scaled_dot_product_attention(heads(query), heads(key), heads(value))
-        projected: Tensor = self.attn.proj(attended.transpose(1, 2).flatten(2)).unflatten(0, x.shape[:2])
-        return projected
-
-
-def device_with_64_bits(device: torch.device) -> torch.device:
-    """Where values of a device are folded in 64 bits: there, or on the CPU where it has none."""
-    return torch.device("cpu") if device.type == "mps" else device
-
-
-@torch.no_grad()
-def fold_batch_norm(stage: nn.Sequential) -> None:
-    """Makes the batch norm of a stage (``conv``, ``norm``) part of its convolution."""
-    conv, norm = cast("nn.Conv2d", stage.conv), cast("nn.BatchNorm2d", stage.norm)
-    device, dtype = conv.weight.device, conv.weight.dtype
-    where = device_with_64_bits(device)
-    folded = fuse_conv_bn_eval(conv.to(where).double().eval(), norm.to(where).double().eval())
-    stage.conv = folded.to(device, dtype).to(memory_format=torch.channels_last)
-    stage.norm = nn.Identity()
 
 
 @torch.no_grad()

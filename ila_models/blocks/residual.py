@@ -8,9 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..alignment import Aligned, Alignment, combine_neighbours, frame_weights
-from ..configs import InteractiveBlock
+from ..alignment import Aligned, Alignment, frame_weights
+from ..configs import AlignmentTarget, InteractiveBlock
 from ..layers import zero_
+from ..pairing import to_frames
 from .frame import BlockOutput, FrameBlock
 from .fused import FusedResidualBlock
 
@@ -24,14 +25,23 @@ class ResidualBlock(FrameBlock):
         self,
         width: int,
         *,
-        alignment_width: int = 256,
+        alignment_width: int,
         interactive: InteractiveBlock = "separable",
+        target: AlignmentTarget = "neighbours",
         drop_path: float = 0.0,
     ) -> None:
-        """Makes a block; see :class:`FrameBlock`."""
+        """Makes a block.
+
+        Args:
+            width: Channels D of a token, a multiple of 64.
+            alignment_width: Channels A of the pair features.
+            interactive: First stage of the interactive block.
+            target: Which frames are aligned.
+            drop_path: See :class:`FrameBlock`.
+        """
         super().__init__(width, drop_path=drop_path)
         frame_width = alignment_width // 2
-        self.alignment = Alignment(width, alignment_width=alignment_width, interactive=interactive)
+        self.alignment = Alignment(width, alignment_width=alignment_width, interactive=interactive, target=target)
         self.aligned_skip = nn.Linear(width, width)
         self.temporal_conv = nn.Conv1d(frame_width, frame_width, 3, padding=1)
         self.temporal_proj = nn.Linear(frame_width, width)
@@ -49,8 +59,6 @@ class ResidualBlock(FrameBlock):
         Raises:
             RuntimeError: The block is in training mode.
         """
-        if self.training:
-            raise RuntimeError("a block in training mode cannot be fused for inference: call model.eval() first")
         return FusedResidualBlock(self)
 
     def forward(self, x: Tensor, grid: tuple[int, int], window_offset: Tensor) -> BlockOutput:
@@ -68,7 +76,7 @@ class ResidualBlock(FrameBlock):
 
     def aligned_frames(self, aligned: Aligned) -> Tensor:
         """The aligned frames u [B, T, L, D]: the message, its patch tokens weighted by their masks."""
-        weights = frame_weights(aligned.maps.masks)
+        weights = frame_weights(aligned.maps.masks, self.alignment.target)
         class_token = weights.new_ones(*weights.shape[:2], 1)
         return aligned.message * torch.cat([class_token, weights], dim=2).unsqueeze(-1).to(aligned.message.dtype)
 
@@ -77,7 +85,9 @@ class ResidualBlock(FrameBlock):
 
         The class token is the message's own: it passes neither the convolution nor the linear map.
         """
-        frames = combine_neighbours(*aligned.pair_features.chunk(2, dim=2))
+        assert aligned.pair_features is not None, "the released form has them"
+        earlier, later = aligned.pair_features.chunk(2, dim=2)
+        frames = to_frames(earlier, later, self.alignment.target)
         clips, _, _, rows, columns = frames.shape
         # Every place of the grid is a sequence of T frames for the convolution.
         sequences = frames.permute(0, 3, 4, 2, 1).flatten(0, 2)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import Any
+from typing import Any, get_args
 
+from ..configs import AlignmentForm
 from ..factory import list_models, list_pretrained
 from ..info import ModelInfo, model_info
 from ..weights.manifest import Accuracy, Record, records
@@ -24,6 +25,12 @@ def add_to(commands: Any) -> None:
         description="Counts parameters and multiply-adds (no weights are needed), beside what the paper reports.",
     )
     info.add_argument("names", nargs="+", metavar="NAME", help="architecture or architecture.tag, see: ila-models list")
+    info.add_argument(
+        "--alignment",
+        choices=get_args(AlignmentForm),
+        metavar="FORM",
+        help="count another form of the blocks: token is the paper's, " + ", ".join(get_args(AlignmentForm)),
+    )
     info.set_defaults(run=run_info)
 
 
@@ -44,7 +51,8 @@ def run_list(options: argparse.Namespace) -> int:
 
 def run_info(options: argparse.Namespace) -> int:
     """Prints a block of facts for every name."""
-    sys.stdout.write("\n\n".join(describe(model_info(name)) for name in options.names) + "\n")
+    infos = (model_info(name, alignment=options.alignment) for name in options.names)
+    sys.stdout.write("\n\n".join(map(describe, infos)) + "\n")
     return 0
 
 
@@ -55,20 +63,26 @@ def describe(info: ModelInfo) -> str:
     classes = f"{info.num_classes} classes, {info.head} head"
     facts = [
         ("input", f"{info.num_frames} frames of {pixels} pixels, [B, T, 3, H, W]"),
+        ("alignment", info.alignment),
         ("parameters", f"{info.parameters / 1e6:.1f} M, {info.backbone_parameters / 1e6:.1f} M without the head"),
         ("multiply-adds", f"{info.macs / 1e9:.1f} G a clip ({classes})"),
         ("", f"{info.backbone_macs / 1e9:.1f} G to the video embedding"),
         ("", "counted by torch.utils.flop_counter, one multiply-add as one"),
     ]
-    facts += [("checkpoint", "none")] if record is None else describe_record(record)
+    if record is None:
+        facts.append(("checkpoint", "none"))
+    else:
+        if record.paper_gflops is not None:
+            this = "" if info.alignment == "token" else f" (this is the {info.alignment} form)"
+            facts.append(("paper's GFLOPs", f"{record.paper_gflops:g}, for its token form{this}"))
+        is_this = record.arguments.get("alignment", "residual") == info.alignment
+        facts += describe_record(record) if is_this else [("checkpoint", f"none with alignment={info.alignment!r}")]
     return "\n".join([info.name, *(f"  {title:16} {fact}" for title, fact in facts)])
 
 
 def describe_record(record: Record) -> list[tuple[str, str]]:
     """A checkpoint's facts and their titles."""
     facts = [("checkpoint", f"{record.name}: {record.description}")]
-    if record.paper_gflops is not None:
-        facts.append(("paper's GFLOPs", f"{record.paper_gflops:g}, for its token form (this is the residual form)"))
     if record.evaluation is not None:
         data = f"{record.evaluation.dataset.name}, {record.evaluation.clips}x{record.evaluation.crops} views"
         if record.reported is not None:

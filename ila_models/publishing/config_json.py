@@ -80,6 +80,7 @@ def _model_args(checkpoint: Checkpoint) -> dict[str, Any]:
         "img_size": list(config.img_size),
         "alignment": config.alignment,
         "alignment_width": config.alignment_width,
+        "alignment_target": config.alignment_target,
         "interactive": config.interactive,
         "temporal_depth": config.temporal_depth,
         "prompt_depth": config.prompt_depth,

@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from ..configs import AlignmentForm, InteractiveBlock
+from ..configs import AlignmentForm, AlignmentTarget, InteractiveBlock
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,7 @@ class ModelSection:
     img_size: int | None = None
     alignment: AlignmentForm | None = None
     alignment_width: int | None = None
+    alignment_target: AlignmentTarget | None = None
     interactive: InteractiveBlock | None = None
     temporal_depth: int | None = None
     drop_path_rate: float = 0.0

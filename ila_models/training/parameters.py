@@ -13,10 +13,10 @@ from ..ila_vit import ILAVisionTransformer
 from .config import OptimizerSection
 from .errors import TrainingError
 
-# Parts that learn in the released recipe, by what stands in a parameter's name. The rest of the model is CLIP's, or
+# Parts that learn in the released recipe: in the blocks, whatever is not CLIP's. The rest of the model is CLIP's, or
 # keeps its starting values (the prompts of the text head).
-_ALIGNMENT = (".alignment.", ".temporal_conv.", ".temporal_proj.")
-_SKIPS = (".aligned_skip.", ".interactive_skip.")
+_CLIP = ("norm1", "attn", "norm2", "mlp")
+_SKIPS = ("aligned_skip", "interactive_skip")
 _HEADS = ("temporal.", "head.norm.", "head.fc.")
 
 
@@ -54,10 +54,11 @@ def _released_groups(model: ILAVisionTransformer, section: OptimizerSection) -> 
 
 
 def _part(name: str) -> str | None:
-    if any(mark in name for mark in _SKIPS):
-        return "skips"
-    if any(mark in name for mark in _ALIGNMENT):
+    if name == "time_embed":
         return "alignment"
+    if name.startswith("blocks."):
+        part = name.split(".")[2]
+        return None if part in _CLIP else "skips" if part in _SKIPS else "alignment"
     return "heads" if name.startswith(_HEADS) else None
 
 

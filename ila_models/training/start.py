@@ -35,6 +35,7 @@ def make_model(section: ModelSection, class_names: Sequence[str]) -> ILAVisionTr
         img_size=section.img_size,
         alignment=section.alignment,
         alignment_width=section.alignment_width,
+        alignment_target=section.alignment_target,
         interactive=section.interactive,
         temporal_depth=section.temporal_depth,
         drop_path_rate=section.drop_path_rate,

@@ -109,7 +109,7 @@ def read_native(file: TensorFile) -> Checkpoint:
 def _check_types(checkpoint: Checkpoint) -> None:
     """Refuses a header whose entries are of another type than we write."""
     names = checkpoint.class_names
-    forms = (checkpoint.config.alignment, checkpoint.config.interactive)
+    forms = (checkpoint.config.alignment, checkpoint.config.alignment_target, checkpoint.config.interactive)
     facts = {
         "config": all(isinstance(form, str) for form in forms),
         "kind": checkpoint.kind in ("ila", "clip"),
