@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .categories import kinetics_400_names
+from .class_features import BARE_NAMES, check_templates
 from .configs import ARCHITECTURES, AlignmentForm, AlignmentTarget, ILAConfig, InteractiveBlock
 from .convert import check_sizes
 from .ila_vit import ILAVisionTransformer
@@ -38,6 +39,7 @@ def create_model(
     num_classes: int | None = None,
     class_names: Sequence[str] | None = None,
     text_encoder: TextEncoder | None = None,
+    templates: Sequence[str] = BARE_NAMES,
     num_frames: int | None = None,
     img_size: int | tuple[int, int] | None = None,
     drop_path_rate: float = 0.0,
@@ -68,6 +70,8 @@ def create_model(
         class_names: Names for a text head to choose among (this takes CLIP's text tower), or the names of a linear
             head's classes, in order.
         text_encoder: CLIP's text tower, where the weights bring none; see :func:`load_text_encoder`.
+        templates: Texts with ``{}`` in the place of a class name, for a text head; see
+            :meth:`~ila_models.ila_vit.ILAVisionTransformer.set_classes`.
         num_frames: Frames T to build for, at least 2; a checkpoint's temporal positions are interpolated to it.
         img_size: Pixels, one number or (height, width); a checkpoint's position embedding is resampled to it.
         drop_path_rate: Stochastic depth in training, in [0, 1), per clip.
@@ -123,7 +127,7 @@ def create_model(
     else:
         assert architecture is not None, "a name that is weights has a checkpoint"
         model = _from_scratch(architecture, record, asked, num_classes, drop_path_rate)
-    _set_names(model, checkpoint, num_classes, class_names, text_encoder)
+    _set_names(model, checkpoint, num_classes, class_names, text_encoder, check_templates(templates))
     model.pretrained_cfg = _pretrained_cfg(model, architecture, record, checkpoint)
     return model.fuse() if fused else model.eval()
 
@@ -297,9 +301,10 @@ def _set_names(
     num_classes: int | None,
     class_names: Sequence[str] | None,
     text_encoder: TextEncoder | None,
+    templates: Sequence[str],
 ) -> None:
     if class_names is not None and model.has_text_head:
-        model.set_classes(class_names, text_encoder)
+        model.set_classes(class_names, text_encoder, templates=templates)
     elif class_names is not None:
         names = check_class_names(class_names)
         if num_classes and len(names) != num_classes:
@@ -317,7 +322,7 @@ def _set_names(
             " once and for all",
             checkpoint.path,
         )
-        model.set_classes(kinetics_400_names(), text_encoder)
+        model.set_classes(kinetics_400_names(), text_encoder, templates=templates)
 
 
 def _pretrained_cfg(

@@ -119,6 +119,9 @@ class TextHead(nn.Module):
     """Cosine between the video vector and class-name features, times a learned scale, as in the Kinetics-400 models.
 
     The class features are a buffer: they come from CLIP's frozen text tower (:class:`ila_models.text.TextEncoder`).
+
+    Attributes:
+        has_prompts: Whether the video's patches refine the class features.
     """
 
     text_features: Tensor
@@ -138,6 +141,7 @@ class TextHead(nn.Module):
         # As CLIP starts its own projections; the released recipe says nothing of this one.
         nn.init.normal_(self.context_proj.weight, std=width**-0.5)
         self.prompts = VideoPrompts(embed_dim, depth=prompt_depth)
+        self.has_prompts = True
         self.logit_scale = nn.Parameter(torch.tensor(CLIP_LOGIT_SCALE))
         self.register_buffer("text_features", torch.randn(num_classes, embed_dim) * embed_dim**-0.5)
 
@@ -157,8 +161,9 @@ class TextHead(nn.Module):
                 " model.set_text_features(features), or create the model with class_names=[...], with num_classes=N"
                 " (a new linear head) or with num_classes=0 (video embeddings)"
             )
-        context = self.context_proj(self.context_norm(patches)).mean(dim=1)
-        text = self.prompts(self.text_features.expand(video.shape[0], -1, -1), context)
+        text = self.text_features.expand(video.shape[0], -1, -1)
+        if self.has_prompts:
+            text = self.prompts(text, self.context_proj(self.context_norm(patches)).mean(dim=1))
         cosine = torch.einsum("be,bce->bc", self.prepare(video), F.normalize(text, dim=-1))
         return self.logit_scale.exp() * cosine
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from .alignment import WINDOW_OFFSET, AlignmentMaps
 from .blocks import BLOCKS, FrameBlock, make_block
+from .class_features import BARE_NAMES, check_templates, class_features
 from .configs import HeadKind, ILAConfig
 from .contracts import check_config, check_video
 from .heads import LinearHead, TextHead
@@ -216,19 +217,29 @@ class ILAVisionTransformer(nn.Module):
             return intermediates
         return (self.norm(run.tokens) if norm else run.tokens), intermediates
 
-    def set_classes(self, names: Sequence[str], text_encoder: TextEncoder | None = None) -> None:
+    def set_classes(
+        self,
+        names: Sequence[str],
+        text_encoder: TextEncoder | None = None,
+        *,
+        templates: Sequence[str] = BARE_NAMES,
+    ) -> None:
         """Makes the text head choose among ``names``, from now on.
 
+        Their features are kept in this package's cache, so the same names take the text tower's time only once.
+
         Args:
-            names: Class names, used as they are, without a template.
+            names: Class names.
             text_encoder: CLIP's text tower; None takes the one that came with the model's weights.
+            templates: Texts with ``{}`` in the place of the name, such as ``"a video of {}."``; of several, the mean is
+                taken. The released models know bare names.
 
         Raises:
-            ValueError: Names are empty or repeated, or the encoder's width is not the model's.
+            ValueError: Names are empty or repeated, a template has no ``{}``, or the encoder has another width.
             RuntimeError: The head is not a text head, or the weights brought no text tower.
         """
         self._require_text_head("set_classes")
-        names = check_class_names(names)
+        names, templates = check_class_names(names), check_templates(templates)
         if text_encoder is None:
             if not self.text_tensors:
                 raise RuntimeError(
@@ -238,7 +249,7 @@ class ILAVisionTransformer(nn.Module):
                     " CLIP checkpoint that has both towers"
                 )
             text_encoder = TextEncoder.from_tensors(self.text_tensors)
-        self.set_text_features(text_encoder(names), names)
+        self.set_text_features(class_features(text_encoder, names, templates=templates), names)
 
     def set_text_features(self, features: Tensor, names: Sequence[str] | None = None) -> None:
         """Makes the text head compare with ``features`` [C, E], CLIP text features that are not normalised.
@@ -288,6 +299,19 @@ class ILAVisionTransformer(nn.Module):
     def has_text_head(self) -> bool:
         """Whether the classes are text features, so that :meth:`set_classes` can exchange them."""
         return isinstance(self.head, TextHead)
+
+    @property
+    def has_video_prompts(self) -> bool:
+        """Whether the classes are text features that what the video shows refines."""
+        return isinstance(self.head, TextHead) and self.head.has_prompts
+
+    def set_video_prompts(self, enabled: bool = True) -> None:
+        """Has a text head refine class features by what the video shows, as it does unless told otherwise, or not.
+
+        Raises:
+            RuntimeError: The head is not a text head.
+        """
+        self._require_text_head("set_video_prompts").has_prompts = enabled
 
     def no_weight_decay(self) -> set[str]:
         """Parameters that are not weight matrices although they have several dimensions."""

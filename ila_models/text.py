@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -26,7 +27,7 @@ def check_class_names(names: Sequence[str]) -> tuple[str, ...]:
         raise ValueError("class names are empty: give at least one")
     if blank := [position for position, name in enumerate(names) if not name.strip()]:
         raise ValueError(f"class names at positions {blank} are blank: give every class a name")
-    if repeated := sorted({name for name in names if list(names).count(name) > 1}):
+    if repeated := sorted(name for name, count in Counter(names).items() if count > 1):
         raise ValueError(f"class names are repeated: {', '.join(map(repr, repeated))}: give every class one name")
     return tuple(names)
 
@@ -102,6 +103,10 @@ class TextEncoder(nn.Module):
     @torch.no_grad()
     def forward(self, names: Sequence[str], *, batch_size: int = 64) -> Tensor:
         """Features [names, E] of ``names`` as they are: no template is put round them, nothing is normalised."""
-        names = check_class_names(names)
+        return self.encode(check_class_names(names), batch_size=batch_size)
+
+    @torch.no_grad()
+    def encode(self, texts: Sequence[str], *, batch_size: int = 64) -> Tensor:
+        """Features [texts, E] of any texts, repeated or not; nothing is normalised."""
         device = next(self.parameters()).device
-        return torch.cat([self.tower(tokens.to(device)) for tokens in self.tokenize(names).split(batch_size)])
+        return torch.cat([self.tower(tokens.to(device)) for tokens in self.tokenize(texts).split(batch_size)])

@@ -32,16 +32,17 @@ ALLOWED: dict[str, set[str]] = {
     "pairing": {"configs"},
     "alignment": {"pairing", "layers", "configs"},
     "text": {"layers", "configs"},
+    "class_features": {"text", "settings", "weights"},
     "temporal": {"layers", "configs"},
     "heads": {"layers", "configs"},
     "blocks": {"alignment", "pairing", "layers", "configs"},
     "contracts": {"blocks", "alignment", "configs"},
-    "ila_vit": {"contracts", "blocks", "temporal", "heads", "text", "alignment", "layers", "configs"},
+    "ila_vit": {"contracts", "blocks", "temporal", "heads", "class_features", "text", "alignment", "layers", "configs"},
     # `temporal` and `layers` only for resampling position embeddings; weights never build models.
     "weights": {"temporal", "layers", "configs"},
     "convert": {"contracts", "ila_vit", "weights", "text", "alignment", "configs", "categories"},
     "pretrained": {"convert", "weights"},
-    "factory": {"pretrained", "convert", "ila_vit", "weights", "text", "configs", "categories"},
+    "factory": {"pretrained", "convert", "ila_vit", "weights", "class_features", "text", "configs", "categories"},
     "timm_bridge": {"factory", "ila_vit"},
     "info": {"factory", "weights", "ila_vit", "configs"},
     "predict": {"factory", "ila_vit", "data"},
@@ -55,10 +56,10 @@ ALLOWED: dict[str, set[str]] = {
     "settings": {"data"},
     "evaluation": {"settings", "parquet", "ila_vit", "weights", "data"},
     "features": {"factory", "ila_vit", "data"},
-    "extraction": {"features", "settings", "parquet", "factory", "ila_vit", "weights", "data"},
+    "extraction": {"features", "settings", "class_features", "parquet", "factory", "ila_vit", "weights", "data"},
     "cli": {"demo", "training", "evaluation", "extraction", "features", "publishing", "predict", "convert"}
     | {"pretrained", "info", "factory", "doctor", "export", "ila_vit", "text", "weights", "data"}
-    | {"configs", "version"},
+    | {"class_features", "configs", "version"},
     "__main__": {"cli"},
 }
 HEAVY = ("av", "open_clip", "gdown", "transformers", "cv2", "decord", "torchcodec", "pyarrow", "torchao", "onnx")

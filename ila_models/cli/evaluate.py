@@ -5,18 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ..class_features import BARE_NAMES
 from ..data.annotations import LabelledVideos, read_annotations, read_class_names
 from ..evaluation import evaluate
 from ..evaluation.report_files import report_text, write_report
 from ..factory import create_model, load_text_encoder
 from ..ila_vit import ILAVisionTransformer
 from ..text import TextEncoder
-from .model_options import add_model_options
+from .model_options import add_model_options, add_text_options, read_templates
 from .predict import write
 from .processes import MOST_WORKERS, default_workers, process_device
 
@@ -50,6 +52,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument(
         "--classes", metavar="FILE", help="class names, one a line, in the order of the labels: the first is label 0"
     )
+    add_text_options(parser)
     parser.add_argument(
         "--views-mode",
         choices=("deterministic", "random"),
@@ -92,7 +95,9 @@ def run(options: argparse.Namespace) -> int:
         num_frames=options.num_frames,
     )
     text_tower = None if options.text_tower is None else load_text_encoder(options.text_tower)
-    name_classes(model, videos, classes, text_tower)
+    name_classes(model, videos, classes, text_tower, read_templates(options))
+    if options.no_video_prompts:
+        model.set_video_prompts(False)
     clips, crops = options.views
     is_first = os.environ.get("RANK", "0") == "0"
     report = evaluate(
@@ -120,6 +125,7 @@ def name_classes(
     videos: LabelledVideos,
     classes: tuple[str, ...] | None,
     text_tower: TextEncoder | None,
+    templates: Sequence[str],
 ) -> None:
     """Tells a model its classes where it does not know them, or where a text head is to choose among others.
 
@@ -127,7 +133,8 @@ def name_classes(
     """
     if model.has_text_head:
         names = videos.class_names if classes is None and not model.class_names else classes
-        if names is not None and set(names) != set(model.class_names or ()):
-            model.set_classes(names, text_tower)
+        names = names if names is not None or tuple(templates) == BARE_NAMES else model.class_names
+        if names is not None and (set(names) != set(model.class_names or ()) or tuple(templates) != BARE_NAMES):
+            model.set_classes(names, text_tower, templates=templates)
     elif classes is not None and model.class_names is None and len(classes) == model.num_classes:
         model.class_names = classes

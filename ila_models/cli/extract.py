@@ -18,7 +18,7 @@ from ..extraction.shares import Share, share_of_environment
 from ..features.ahead import PATIENCE
 from ..features.levels import LEVELS
 from ..features.windows import Padding, Unit
-from .model_options import add_classes_option, add_weights_options, read_classes
+from .model_options import add_classes_option, add_weights_options, read_classes, read_templates
 from .predict import write
 from .processes import MOST_WORKERS, default_workers, process_device
 
@@ -128,6 +128,8 @@ def run(options: argparse.Namespace) -> int:
         checkpoint=options.checkpoint,
         class_names=None if options.classes is None else read_classes(options.classes),
         text_tower=options.text_tower,
+        templates=read_templates(options),
+        video_prompts=not options.no_video_prompts,
         levels=options.levels or "clip",
         window=options.window,
         stride=options.stride,

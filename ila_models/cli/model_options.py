@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
+from ..class_features import BARE_NAMES, check_templates
 from ..factory import create_model, load_text_encoder
 from ..ila_vit import ILAVisionTransformer
 
@@ -49,26 +51,58 @@ def add_classes_option(parser: argparse.ArgumentParser) -> None:
         metavar="A,B,...",
         help="class names, separated by commas, or @FILE with one a line (default: the checkpoint's own)",
     )
+    add_text_options(parser)
+
+
+def add_text_options(parser: argparse.ArgumentParser) -> None:
+    """Adds those that say how a text head compares a video with class names."""
+    parser.add_argument(
+        "--template",
+        action="append",
+        metavar="TEXT",
+        dest="templates",
+        help="text with {} in the place of a class name, such as 'a video of {}.', or @FILE with one a line; several"
+        " make an ensemble (default: bare names, as the released models have them)",
+    )
+    parser.add_argument(
+        "--no-video-prompts", action="store_true", help="compare with class names alone, not refined by the video"
+    )
+
+
+def read_templates(options: argparse.Namespace) -> Sequence[str]:
+    """The templates of :func:`add_text_options`."""
+    found: list[str] = []
+    for argument in options.templates or BARE_NAMES:
+        found += read_lines(argument[1:]) if argument.startswith("@") else [argument]
+    return check_templates(found)
 
 
 def create_named_model(options: argparse.Namespace) -> ILAVisionTransformer:
     """The model of :func:`add_weights_options` with the classes of :func:`add_classes_option`."""
-    return create_model(
+    model = create_model(
         options.model,
         pretrained=options.checkpoint is None,
         checkpoint_path=options.checkpoint,
         class_names=None if options.classes is None else read_classes(options.classes),
         text_encoder=None if options.text_tower is None else load_text_encoder(options.text_tower),
         num_frames=options.num_frames,
+        templates=read_templates(options),
     )
+    if options.no_video_prompts:
+        model.set_video_prompts(False)
+    return model
 
 
 def read_classes(argument: str) -> list[str]:
     """Class names of ``a,b,c`` or of ``@FILE``; blanks round names are dropped, blank lines of a file too."""
     if argument.startswith("@"):
-        lines = Path(argument[1:]).read_text(encoding="utf-8").splitlines()
-        return [line.strip() for line in lines if line.strip()]
+        return read_lines(argument[1:])
     return [name.strip() for name in argument.split(",")] if argument.strip() else []
+
+
+def read_lines(path: str) -> list[str]:
+    """The lines of a text file that are not blank, without the blanks round them."""
+    return [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def parse_views(argument: str) -> tuple[int, int]:

@@ -31,6 +31,7 @@ def describe_settings(
         "views_mode": views.mode,
         "seed": views.seed if views.mode == "random" else None,
         "num_classes": model.num_classes,
+        "video_prompts": model.has_video_prompts,
         "class_names": None if videos.class_names is None else [as_text(name) for name in videos.class_names],
         "videos": len(videos),
         "videos_sha256": _videos_sha256(videos),

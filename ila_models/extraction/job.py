@@ -8,6 +8,7 @@ from typing import Literal
 
 import torch
 
+from ..class_features import BARE_NAMES
 from ..data.decoders import Decoder, check_decoder
 from ..factory import load_text_encoder
 from ..features.creation import create_for_levels, default_device, default_dtype
@@ -31,6 +32,8 @@ class ExtractionJob:
         checkpoint: File of its weights; None fetches the pretrained ones of the name.
         class_names: What a text head chooses among, for the level "logits"; None takes the checkpoint's own.
         text_tower: CLIP checkpoint whose text tower reads class names, where the weights bring none.
+        templates: Texts with ``{}`` in the place of a class name.
+        video_prompts: Whether what a video shows refines the class names.
         levels: See :data:`~ila_models.features.levels.LEVELS`.
         window: See :class:`~ila_models.FeatureExtractor`, as for the next ones.
         stride: From one window to the next.
@@ -50,6 +53,8 @@ class ExtractionJob:
     checkpoint: str | None = None
     class_names: Sequence[str] | None = None
     text_tower: str | None = None
+    templates: Sequence[str] = BARE_NAMES
+    video_prompts: bool = True
     levels: str | Sequence[str] = "clip"
     window: float | None = None
     stride: float | None = None
@@ -107,14 +112,18 @@ class ExtractionJob:
                 checkpoint_path=self.checkpoint,
                 num_frames=self.num_frames,
                 **({} if self.class_names is None else {"class_names": self.class_names}),
+                templates=self.templates,
                 **({} if self.text_tower is None else {"text_encoder": load_text_encoder(self.text_tower)}),
             )
+        if not self.video_prompts:
+            model.set_video_prompts(False)
         weights = weights_sha256(model)  # before it is rearranged
         extractor = self.extractor_of(model.fuse())
         settings = {
             "model": model_name(model),
             "weights_sha256": weights,
             "class_names": list(model.class_names) if "logits" in levels and model.class_names else None,
+            "video_prompts": model.has_video_prompts,
             "levels": list(levels),
             **asdict(extractor.settings),
             **transform_settings(extractor.transform),

@@ -107,6 +107,8 @@ class OptimizerSection:
     Attributes:
         parameters: ``"released"``: the alignment, the two skip layers, the temporal head and the linear classifier
             learn, each at its own rate, and CLIP is frozen. ``"all"``: everything learns, at ``lr``.
+        prompts: The video-specific prompts of a text head learn too, of ``"released"``, whose recipe leaves them at
+            their starting values; at the head's rate.
         lr: Rate of ``"all"``.
         weight_decay: Of ``"all"``; matrices only.
         layer_decay: Rates of earlier blocks shrink by this factor a block, of ``"all"``; None for none.
@@ -118,6 +120,7 @@ class OptimizerSection:
     """
 
     parameters: Literal["released", "all"] = "released"
+    prompts: bool = False
     lr: float = 1e-3
     weight_decay: float = 0.02
     layer_decay: float | None = None

@@ -14,10 +14,11 @@ from .config import OptimizerSection
 from .errors import TrainingError
 
 # Parts that learn in the released recipe: in the blocks, whatever is not CLIP's. The rest of the model is CLIP's, or
-# keeps its starting values (the prompts of the text head).
+# keeps its starting values (the prompts of the text head, unless they are asked for).
 _CLIP = ("norm1", "attn", "norm2", "mlp")
 _SKIPS = ("aligned_skip", "interactive_skip")
 _HEADS = ("temporal.", "head.norm.", "head.fc.")
+_PROMPTS = ("head.prompts.", "head.context_")
 
 
 def make_optimizer(model: ILAVisionTransformer, section: OptimizerSection) -> torch.optim.AdamW:
@@ -42,7 +43,7 @@ def _released_groups(model: ILAVisionTransformer, section: OptimizerSection) -> 
     whole = model.no_weight_decay()
     found: defaultdict[tuple[str, bool], list[nn.Parameter]] = defaultdict(list)
     for name, parameter in model.named_parameters():
-        part = _part(name)
+        part = "heads" if section.prompts and name.startswith(_PROMPTS) else _part(name)
         parameter.requires_grad_(part is not None)
         if part is not None:
             decays = parameter.ndim > 1 and name not in whole
