@@ -10,6 +10,7 @@ Three ways in::
 import logging as _logging
 
 from . import timm_bridge as timm_bridge  # importing it makes timm know the models
+from .aligned_vit import AlignedViT, add_alignment
 from .alignment import AlignmentMaps
 from .convert import convert_checkpoint
 from .data import VideoError, create_transform, load_clips, load_video
@@ -45,6 +46,7 @@ from .weights.errors import CheckpointError
 _logging.getLogger(__name__).addHandler(_logging.NullHandler())
 
 __all__ = [
+    "AlignedViT",
     "AlignmentMaps",
     "AnnotationError",
     "CheckpointError",
@@ -60,6 +62,7 @@ __all__ = [
     "Verification",
     "VideoError",
     "__version__",
+    "add_alignment",
     "convert_checkpoint",
     "create_model",
     "create_transform",

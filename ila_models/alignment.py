@@ -232,6 +232,7 @@ class Alignment(nn.Module):
         alignment_width: int,
         interactive: InteractiveBlock,
         target: AlignmentTarget = "neighbours",
+        prefix_tokens: int = 1,
     ) -> None:
         """Makes the alignment of one block.
 
@@ -240,9 +241,11 @@ class Alignment(nn.Module):
             alignment_width: Channels A of the pair features; divisible by 8, for two groups of a quarter.
             interactive: First stage of the interactive block.
             target: Which frames are pairs.
+            prefix_tokens: Tokens before the patches: the class token, or what other backbones have there.
         """
         super().__init__()
         self.target = target
+        self.prefix_tokens = prefix_tokens
         self.message = nn.Linear(width, width)
         self.message_norm = LayerNorm(width)
         self.interactive = interactive_block(width, alignment_width, interactive)
@@ -257,7 +260,7 @@ class Alignment(nn.Module):
             window_offset: Distance of the nine masks that training averages; not looked at in evaluation.
         """
         message = self.message_norm(self.message(x))
-        patches = message[:, :, 1:]
+        patches = message[:, :, self.prefix_tokens :]
         features = self.interactive(pair_maps(patches, grid, self.target))
         maps = maps_of(self.points(features), grid, window_offset if self.training else None, clips=x.shape[0])
         return Aligned(

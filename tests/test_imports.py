@@ -36,6 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "temporal": {"layers", "configs"},
     "heads": {"layers", "configs"},
     "blocks": {"alignment", "pairing", "layers", "configs"},
+    "aligned_vit": {"blocks", "temporal", "alignment", "configs"},
     "contracts": {"blocks", "alignment", "configs"},
     "ila_vit": {"contracts", "blocks", "temporal", "heads", "class_features", "text", "alignment", "layers", "configs"},
     # `temporal` and `layers` only for resampling position embeddings; weights never build models.

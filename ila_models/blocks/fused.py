@@ -21,22 +21,47 @@ from .frame import BlockOutput
 from .inference import InferenceBlock, device_with_64_bits, fold_batch_norms
 
 if TYPE_CHECKING:
-    from .residual import ResidualBlock
+    from .residual import AddsAligned, ResidualBlock
 
 
-class FusedResidualBlock(InferenceBlock):
+class AddsFused(nn.Module):
+    """The same as :class:`~ila_models.blocks.residual.AddsAligned` in fewer operations."""
+
+    def take_alignment(self, block: AddsAligned) -> None:
+        """Takes over the layers of ``block``, which is not to be used any more."""
+        self.alignment = block.alignment
+        fold_batch_norms(self.alignment)
+        self.temporal_conv = over_frames(block.temporal_conv)
+        self.patch_skip = joined_skip(block)
+        self.class_skip = summed(block.aligned_skip, block.interactive_skip)
+
+    def added(self, aligned: Aligned) -> Tensor:
+        """What alignment adds to the tokens, [B, T, L, D]."""
+        weights = frame_weights(aligned.maps.masks, self.alignment.target).unsqueeze(-1).to(aligned.message.dtype)
+        assert aligned.pair_features is not None, "the released form has them"
+        prefix = self.alignment.prefix_tokens
+        class_tokens, patches = aligned.message[:, :, :prefix], aligned.message[:, :, prefix:]
+        joined = torch.cat([patches * weights, self.interactive_frames(aligned.pair_features)], dim=-1)
+        return torch.cat([self.class_skip(class_tokens), self.patch_skip(joined)], dim=2)
+
+    def interactive_frames(self, pair_features: Tensor) -> Tensor:
+        """Pair features [B, T-1, A, h, w] folded into frames and mixed over time, [B, T, N, A/2]."""
+        earlier, later = pair_features.flatten(3).transpose(2, 3).chunk(2, dim=-1)
+        frames = to_frames(earlier, later, self.alignment.target)
+        # Frames by tokens is a map too, in channels-last layout.
+        mixed: Tensor = self.temporal_conv(frames.permute(0, 3, 1, 2))
+        return mixed.permute(0, 2, 3, 1)
+
+
+class FusedResidualBlock(AddsFused, InferenceBlock):
     """A :class:`~ila_models.blocks.residual.ResidualBlock` for inference."""
 
     has_points = True
 
     def __init__(self, block: ResidualBlock) -> None:
         """Takes over the layers of ``block``; see :class:`InferenceBlock`."""
-        super().__init__(block)
-        self.alignment = block.alignment
-        fold_batch_norms(self.alignment)
-        self.temporal_conv = over_frames(block.temporal_conv)
-        self.patch_skip = joined_skip(block)
-        self.class_skip = summed(block.aligned_skip, block.interactive_skip)
+        InferenceBlock.__init__(self, block)
+        self.take_alignment(block)
         self.eval()
 
     def forward(
@@ -51,24 +76,8 @@ class FusedResidualBlock(InferenceBlock):
             class_only: Return class tokens alone, [B, T, 1, D]: all that a last block is asked for by a video vector.
         """
         aligned = self.alignment(x, grid, window_offset)
-        x = x + self.skip(aligned)
+        x = x + self.added(aligned)
         return BlockOutput(self.transform_class_tokens(x) if class_only else self.transform(x), aligned.maps)
-
-    def skip(self, aligned: Aligned) -> Tensor:
-        """What alignment adds to the tokens, [B, T, L, D]."""
-        weights = frame_weights(aligned.maps.masks, self.alignment.target).unsqueeze(-1).to(aligned.message.dtype)
-        assert aligned.pair_features is not None, "the released form has them"
-        class_tokens, patches = aligned.message[:, :, :1], aligned.message[:, :, 1:]
-        joined = torch.cat([patches * weights, self.interactive_frames(aligned.pair_features)], dim=-1)
-        return torch.cat([self.class_skip(class_tokens), self.patch_skip(joined)], dim=2)
-
-    def interactive_frames(self, pair_features: Tensor) -> Tensor:
-        """Pair features [B, T-1, A, h, w] folded into frames and mixed over time, [B, T, N, A/2]."""
-        earlier, later = pair_features.flatten(3).transpose(2, 3).chunk(2, dim=-1)
-        frames = to_frames(earlier, later, self.alignment.target)
-        # Frames by tokens is a map too, in channels-last layout.
-        mixed: Tensor = self.temporal_conv(frames.permute(0, 3, 1, 2))
-        return mixed.permute(0, 2, 3, 1)
 
 
 @torch.no_grad()
@@ -80,7 +89,7 @@ def over_frames(conv: nn.Conv1d) -> nn.Conv2d:
 
 
 @torch.no_grad()
-def joined_skip(block: ResidualBlock) -> nn.Linear:
+def joined_skip(block: AddsAligned) -> nn.Linear:
     """One map [masked message, interactive frame] -> D of the three that patch tokens go through."""
     aligned, interactive, proj = map(exact, (block.aligned_skip, block.interactive_skip, block.temporal_proj))
     weight = torch.cat([aligned.weight, interactive.weight @ proj.weight], dim=1)

@@ -16,7 +16,74 @@ from .frame import BlockOutput, FrameBlock
 from .fused import FusedResidualBlock
 
 
-class ResidualBlock(FrameBlock):
+class AddsAligned(nn.Module):
+    """What the released form puts before a block of attention and MLP: layers, and what they add to the tokens."""
+
+    def make_alignment(
+        self,
+        width: int,
+        *,
+        alignment_width: int,
+        interactive: InteractiveBlock = "separable",
+        target: AlignmentTarget = "neighbours",
+        prefix_tokens: int = 1,
+    ) -> None:
+        """Makes the layers.
+
+        Args:
+            width: Channels D of a token.
+            alignment_width: Channels A of the pair features.
+            interactive: First stage of the interactive block.
+            target: Which frames are aligned.
+            prefix_tokens: Tokens before the patches.
+        """
+        frame_width = alignment_width // 2
+        self.alignment = Alignment(
+            width,
+            alignment_width=alignment_width,
+            interactive=interactive,
+            target=target,
+            prefix_tokens=prefix_tokens,
+        )
+        self.aligned_skip = nn.Linear(width, width)
+        self.temporal_conv = nn.Conv1d(frame_width, frame_width, 3, padding=1)
+        self.temporal_proj = nn.Linear(frame_width, width)
+        self.interactive_skip = nn.Linear(width, width)
+        for layer in self.silent_layers():
+            zero_(layer)
+
+    def silent_layers(self) -> tuple[nn.Linear, ...]:
+        """The two skip layers."""
+        return (self.aligned_skip, self.interactive_skip)
+
+    def added(self, aligned: Aligned) -> Tensor:
+        """What alignment adds to the tokens, [B, T, L, D]."""
+        added: Tensor = self.aligned_skip(self.aligned_frames(aligned))
+        return added + self.interactive_skip(self.interactive_frames(aligned))
+
+    def aligned_frames(self, aligned: Aligned) -> Tensor:
+        """The aligned frames u [B, T, L, D]: the message, its patch tokens weighted by their masks."""
+        weights = frame_weights(aligned.maps.masks, self.alignment.target)
+        prefix = weights.new_ones(*weights.shape[:2], self.alignment.prefix_tokens)
+        return aligned.message * torch.cat([prefix, weights], dim=2).unsqueeze(-1).to(aligned.message.dtype)
+
+    def interactive_frames(self, aligned: Aligned) -> Tensor:
+        """The interactive frames v [B, T, L, D]: pair features folded into frames, then mixed over time.
+
+        The class token is the message's own: it passes neither the convolution nor the linear map.
+        """
+        assert aligned.pair_features is not None, "the released form has them"
+        earlier, later = aligned.pair_features.chunk(2, dim=2)
+        frames = to_frames(earlier, later, self.alignment.target)
+        clips, _, _, rows, columns = frames.shape
+        # Every place of the grid is a sequence of T frames for the convolution.
+        sequences = frames.permute(0, 3, 4, 2, 1).flatten(0, 2)
+        mixed = self.temporal_conv(sequences).unflatten(0, (clips, rows * columns))
+        patches = self.temporal_proj(mixed.permute(0, 3, 1, 2))
+        return torch.cat([aligned.message[:, :, : self.alignment.prefix_tokens], patches], dim=2)
+
+
+class ResidualBlock(AddsAligned, FrameBlock):
     """The released code's block, as it is trained; :meth:`fuse` makes the same function for inference of it."""
 
     has_points = True
@@ -30,28 +97,9 @@ class ResidualBlock(FrameBlock):
         target: AlignmentTarget = "neighbours",
         drop_path: float = 0.0,
     ) -> None:
-        """Makes a block.
-
-        Args:
-            width: Channels D of a token, a multiple of 64.
-            alignment_width: Channels A of the pair features.
-            interactive: First stage of the interactive block.
-            target: Which frames are aligned.
-            drop_path: See :class:`FrameBlock`.
-        """
-        super().__init__(width, drop_path=drop_path)
-        frame_width = alignment_width // 2
-        self.alignment = Alignment(width, alignment_width=alignment_width, interactive=interactive, target=target)
-        self.aligned_skip = nn.Linear(width, width)
-        self.temporal_conv = nn.Conv1d(frame_width, frame_width, 3, padding=1)
-        self.temporal_proj = nn.Linear(frame_width, width)
-        self.interactive_skip = nn.Linear(width, width)
-        for layer in self.silent_layers():
-            zero_(layer)
-
-    def silent_layers(self) -> tuple[nn.Linear, ...]:
-        """The two skip layers."""
-        return (self.aligned_skip, self.interactive_skip)
+        """Makes a block; see :meth:`AddsAligned.make_alignment` and :class:`FrameBlock`."""
+        FrameBlock.__init__(self, width, drop_path=drop_path)
+        self.make_alignment(width, alignment_width=alignment_width, interactive=interactive, target=target)
 
     def fuse(self) -> FusedResidualBlock:
         """The same function for inference; it takes this block's layers over.
@@ -67,30 +115,4 @@ class ResidualBlock(FrameBlock):
         The alignment is never recomputed: run twice, its batch norms would count every batch twice.
         """
         aligned = self.alignment(x, grid, window_offset)
-        x = (
-            x
-            + self.aligned_skip(self.aligned_frames(aligned))
-            + self.interactive_skip(self.interactive_frames(aligned))
-        )
-        return BlockOutput(self.run_transform(x), aligned.maps, aligned.similarity_loss)
-
-    def aligned_frames(self, aligned: Aligned) -> Tensor:
-        """The aligned frames u [B, T, L, D]: the message, its patch tokens weighted by their masks."""
-        weights = frame_weights(aligned.maps.masks, self.alignment.target)
-        class_token = weights.new_ones(*weights.shape[:2], 1)
-        return aligned.message * torch.cat([class_token, weights], dim=2).unsqueeze(-1).to(aligned.message.dtype)
-
-    def interactive_frames(self, aligned: Aligned) -> Tensor:
-        """The interactive frames v [B, T, L, D]: pair features folded into frames, then mixed over time.
-
-        The class token is the message's own: it passes neither the convolution nor the linear map.
-        """
-        assert aligned.pair_features is not None, "the released form has them"
-        earlier, later = aligned.pair_features.chunk(2, dim=2)
-        frames = to_frames(earlier, later, self.alignment.target)
-        clips, _, _, rows, columns = frames.shape
-        # Every place of the grid is a sequence of T frames for the convolution.
-        sequences = frames.permute(0, 3, 4, 2, 1).flatten(0, 2)
-        mixed = self.temporal_conv(sequences).unflatten(0, (clips, rows * columns))
-        patches = self.temporal_proj(mixed.permute(0, 3, 1, 2))
-        return torch.cat([aligned.message[:, :, :1], patches], dim=2)
+        return BlockOutput(self.run_transform(x + self.added(aligned)), aligned.maps, aligned.similarity_loss)
