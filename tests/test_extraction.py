@@ -7,6 +7,7 @@ import json
 import os
 import random
 import subprocess
+import sys
 import tarfile
 import time
 from functools import partialmethod
@@ -23,15 +24,19 @@ import webdataset
 from clips import write_clip
 from extraction_runs import BROKEN, command, contents, count_pieces, run, run_and_kill, write_videos
 from safetensors.numpy import load_file
+from shard_files import write_shard
 
 import ila_models
 from ila_models import FeatureExtractor, Features
 from ila_models.extraction import Summary, extract
+from ila_models.extraction.decoding import _content
+from ila_models.extraction.folder import FeatureFolder
 from ila_models.extraction.formats import FORMATS
+from ila_models.extraction.inputs import find_videos
 from ila_models.extraction.job import ExtractionJob
-from ila_models.extraction.names import Names
 from ila_models.extraction.row_store import RowStore
 from ila_models.extraction.shares import Share, share_of_environment
+from ila_models.extraction.unique_names import Names
 
 WINDOWS: dict[str, Any] = {"window": 0.5, "stride": 0.25}
 
@@ -206,7 +211,9 @@ def test_other_settings_are_refused(videos: Path, tmp_path: Path) -> None:
         ),
         ({"format": "csv"}, {}, "format='csv' is not known"),
         ({"batch_size": 0}, {}, "batch_size=0 is out of range"),
-        ({}, {"num_workers": 0}, "num_workers=0 is out of range"),
+        ({}, {"num_workers": 0}, r"num_workers=0 \(--workers\): decoding takes a process, give at least 1"),
+        ({}, {"patience": float("nan")}, r"patience=nan \(--timeout\): give a number of seconds above 0"),
+        ({"videos_per_part": 2.5}, {}, "videos_per_part=2.5 is out of range"),
     ],
 )
 def test_arguments_that_make_no_sense(
@@ -292,11 +299,139 @@ def test_a_file_that_ends_its_process_twice_is_given_up_and_named(videos: Path, 
     assert [row["rows"] > 0 for row in index(tmp_path / "out")] == [True, False, False, True]
 
 
+def test_finished_work_of_others_survives_a_crash(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A slow model: the process that decodes is gone before what it sent is read.
+    folder, program = tmp_path / "videos", tmp_path / "program"
+    folder.mkdir()
+    program.mkdir()
+    (program / "sitecustomize.py").write_text(POISON + SLOW_MODEL)
+    write_clip(folder / "a.mp4", frames=60, fps=10)
+    (folder / "b.mp4").write_bytes(b"POISON" * 100)
+    for name in ("c", "d", "e"):
+        (folder / f"{name}.mp4").write_bytes((videos / "d.mp4").read_bytes())
+    options = ("--window", "0.5", "--videos-per-part", "3", "--json")
+    summary = json.loads(run(command(folder, tmp_path / "out", *options), PYTHONPATH=str(program)))
+    assert [Path(each["file"]).name for each in summary["failed"]] == ["b.mp4"]
+    (folder / "b.mp4").unlink()
+    do(tmp_path / "good", folder, window=0.5, stride=None)
+    rows = {row["name"]: row["spans"] for row in index(tmp_path / "good")}
+    assert {row["name"]: row["spans"] for row in index(tmp_path / "out") if row["status"] == "done"} == rows
+    for name in rows:
+        expected = np.load(tmp_path / "good" / f"{name}.clip.npy")
+        np.testing.assert_allclose(np.load(tmp_path / "out" / f"{name}.clip.npy"), expected, rtol=1e-5, atol=1e-5)
+
+    monkeypatch.setenv("PYTHONPATH", f"{program}{os.pathsep}{Path(__file__).parent}")
+    (folder / "b.mp4").write_bytes(b"POISON" * 100)
+    listing = [str(folder / f"{name}.mp4") for name in "abcde"]
+    said = run([sys.executable, "-c", ITERATE, *listing])
+    assert sorted(said.split()) == ["a:12", "b:failed", "c:4", "d:4", "e:4"]
+
+
+SLOW_MODEL = """
+import sys
+from importlib.machinery import PathFinder
+
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name != "ila_models.features.batches":
+            return None
+        spec = PathFinder.find_spec(name, path)
+        load = spec.loader.exec_module
+        def slowly(module):
+            load(module)
+            run = module.ClipModel._run
+            module.ClipModel._run = lambda self, clips: (time.sleep(0.4), run(self, clips))[1]
+        spec.loader.exec_module = slowly
+        return spec
+
+sys.meta_path.insert(0, Slow())
+"""
+
+ITERATE = """
+import sys
+from pathlib import Path
+from ila_models import FeatureExtractor, Features
+
+if __name__ == "__main__":
+    extractor = FeatureExtractor("ila_vit_nano8", window=0.5, device="cpu", batch_size=2)
+    for result in extractor.iter(sys.argv[1:], num_workers=1, on_error="yield"):
+        print(Path(result.source).stem, len(result) if isinstance(result, Features) else "failed", sep=":")
+"""
+
+
+def test_a_tar_that_was_written_anew_is_noticed_and_a_retry_finds_its_way(videos: Path, tmp_path: Path) -> None:
+    good = (videos / "a.mp4").read_bytes()
+    other = (videos / "d.mp4").read_bytes()
+    shard = write_shard(tmp_path / "s.tar", {"a.mp4": b"x" * len(other), "b.mp4": good})  # type: ignore[dict-item]
+    out = tmp_path / "out"
+    assert [file for file, _ in do(out, shard).failed] == [f"{shard}:a.mp4"]
+    assert f"{shard}:a.mp4 is not a video" in index(out)[0]["reason"]
+    write_shard(tmp_path / "s.tar", {"c.mp4": other, "a.mp4": good, "b.mp4": good})  # type: ignore[dict-item]
+    summary = do(out, shard, retry_failed=True)
+    assert (summary.videos, summary.failed) == (3, ())
+    np.testing.assert_array_equal(np.load(out / "a.clip.npy"), np.load(out / "b.clip.npy"))
+    assert len(np.load(out / "c.clip.npy")) > len(np.load(out / "a.clip.npy"))
+
+    item = next(iter(find_videos([shard])))
+    write_shard(tmp_path / "s.tar", {"z.mp4": other})  # type: ignore[dict-item]
+    with pytest.raises(ila_models.VideoError, match=r"s\.tar:c\.mp4 is not where it was when .*s\.tar was listed"):
+        _content(item)
+
+
+def test_a_file_is_the_same_video_from_every_folder(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    do(out, videos / "b")
+    monkeypatch.chdir(videos)
+    assert do(out, Path("b")).videos == do(out, Path("./b")).videos == 2
+    monkeypatch.chdir(videos / "b")
+    assert do(out, Path(".")).videos == 2
+    assert all(Path(row["file"]).is_absolute() for row in index(out))
+
+
+def test_names_do_not_reach_the_folder_s_own_files(videos: Path, tmp_path: Path) -> None:
+    (tmp_path / "part-000000-0000.mp4").write_bytes((videos / "a.mp4").read_bytes())
+    table = tmp_path / "t.csv"
+    table.write_text(f"path,name\n{tmp_path}/part-000000-0000.mp4,\n{videos}/d.mp4,.extraction/records/0/zz\n")
+    out = tmp_path / "out"
+    do(out, table)
+    (out / ".extraction" / "records" / "0" / ".nfs0001").write_text("a file system's own")
+    assert do(out, table).videos == 2
+    first, second = index(out)
+    assert first["output"] == first["name"]
+    assert first["name"].endswith("part-000000-0000")
+    assert second["name"] == second["output"] == "_extraction/records/0/zz"
+    assert (out / "_extraction/records/0/zz.clip.npy").exists()
+
+
+def test_a_folder_of_other_things_is_left_alone(videos: Path, tmp_path: Path) -> None:
+    (tmp_path / "settings.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"holds other things: its settings\.json is no extraction's"):
+        do(tmp_path, videos / "a.mp4")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["settings.json"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError, match="file is a file: give a folder for the features"):
+        do(tmp_path / "file", videos / "a.mp4")
+
+
+def test_two_runs_that_find_different_videos(videos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    do(out, videos / "a.mp4")
+    _, settings = job().prepare()
+    older = FeatureFolder(out, settings)
+    do(out, videos / "d.mp4")
+    assert older.finished_parts() == {0}
+    assert older.count_finished_videos() == 1
+    summary = older.finish(lambda folder: folder.plan.num_videos)
+    assert summary == 2
+
+
 def test_a_full_disk_ends_the_run_and_keeps_what_is_done(
     videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ila_models.extraction.folder import FeatureFolder
-
     out = tmp_path / "out"
     write = FeatureFolder.write
 

@@ -193,16 +193,16 @@ def test_a_pattern_of_files_and_folders() -> None:
     assert [(item.file, item.name) for item in find_videos(["data/*"])] == [
         ("data/a/x/1.mp4", "x/1"),
         ("data/b.mp4", "b"),
-        ("data/c.bin", "c"),
         ("data/s.tar:m.mp4", "m"),
     ]
     assert found("data/?.mp4", "data/[a-b].mp4") == [("data/b.mp4", "b")] * 2
 
 
-def test_lists_and_tables_that_match_are_not_opened() -> None:
-    touch("data/a.mp4")
+def test_only_videos_and_tars_that_match_are_taken() -> None:
+    touch("data/a.mp4", "data/a.clip.npy")
     write("data/a.txt", "b.mp4\n")
-    assert found("data/*.mp4", "data/a.t*") == [("data/a.mp4", "a"), ("data/a.txt", "a")]
+    assert found("data/a*") == [("data/a.mp4", "a")]
+    assert "no video among what matches data/a.t*" in refusal("data/a.t*", kind=FileNotFoundError)
 
 
 def test_a_recursive_pattern_takes_every_video_once() -> None:
@@ -223,7 +223,7 @@ def test_patterns_that_find_nothing(here: Path) -> None:
     assert told == f"no file or folder matches data/*.mp4 (looked in {here})"
     assert "; write {000..127}" in refusal("s-{0..9}-*.tar", kind=FileNotFoundError)
     touch("data/a/readme.md")
-    assert "no video in the folders that match data/*" in refusal("data/*", kind=FileNotFoundError)
+    assert "no video among what matches data/*" in refusal("data/*", kind=FileNotFoundError)
 
 
 # Lists
@@ -295,11 +295,11 @@ def test_a_table_of_whole_videos_and_absolute_paths() -> None:
 
 
 def test_names_of_a_table_are_taken_as_they_are_but_never_lead_elsewhere() -> None:
-    table = write("t.csv", "id,file,start_seconds\nv1.0,a.mp4,3\n../../etc/x,a.mp4,\n/,a.mp4,\n,b.mp4,1\n")
+    table = write("t.csv", "id,file,start_seconds\nv1.0,a.mp4,3\n../../etc/x,a.mp4,\n/,c.mp4,\n,b.mp4,1\n")
     assert segments(table) == [
         ("a.mp4", "v1.0", 3.0, None),
         ("a.mp4", "etc/x", None, None),
-        ("a.mp4", "video", None, None),
+        ("c.mp4", "video", None, None),
         ("b.mp4", "b_1.000_end", 1.0, None),
     ]
     both = write("both.csv", "id,name,path\n7,seven,a.mp4\n")
@@ -322,6 +322,12 @@ def test_all_problems_of_a_table_are_told_with_their_lines() -> None:
         "line 8: 2 fields, the first line has 3: put a field with commas in quotes",
         f"line 9: the start, 'nan', {number}",
     ]
+
+
+def test_a_segment_that_stands_twice_is_a_problem() -> None:
+    told = refusal(write("t.csv", "path,start,end,name\na.mp4,1,3,x\na.mp4,1,3,y\na.mp4,1,4,z\nb.mp4,,,\nb.mp4,,,\n"))
+    assert "a.mp4: seconds 1 to 3 stand in 2 rows: write each segment once" in told
+    assert "b.mp4: seconds 0 to the end stand in 2 rows" in told
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import psutil
 import pytest
 import torch
 
-from ila_models.features.pool import ITEMS_AHEAD, Event, Finished, Item, Lost, WorkerPool
+from ila_models.features.pool import AHEAD, Event, Finished, Item, Lost, Note, WorkerPool
 
 
 def do(task: str) -> Iterator[Any]:
@@ -36,7 +36,7 @@ def do(task: str) -> Iterator[Any]:
 
 def note(task: str) -> Iterator[int]:
     """Writes down how far it has come."""
-    for count in range(20):
+    for count in range(40):
         Path(task).write_text(str(count))
         yield count
 
@@ -80,6 +80,61 @@ def test_a_process_that_gives_nothing_any_more_is_ended() -> None:
     assert isinstance(events[-1], Finished)
 
 
+def test_a_process_that_hangs_is_noticed_while_others_are_busy() -> None:
+    start = time.monotonic()
+    seconds_to_loss = None
+    tasks = deque(["hang 1", *("busy 40" for _ in range(200))])
+    with pool(busy, workers=2, patience=1.5) as workers:
+        for event in workers.run(lambda: tasks.popleft() if tasks else None):
+            if isinstance(event, Lost):
+                seconds_to_loss = time.monotonic() - start
+                tasks.clear()
+    assert seconds_to_loss is not None
+    assert tasks == deque()
+
+
+def busy(task: str) -> Iterator[int]:
+    """Says something again and again, or nothing any more."""
+    if task.startswith("hang"):
+        time.sleep(1000)
+    for count in range(int(task.split()[1])):
+        time.sleep(0.01)
+        yield count
+
+
+def test_a_large_task_is_taken_by_a_process_that_hangs() -> None:
+    with pool(patience=1.5) as workers:
+        events = run(workers, "hang 1", f"large{'e' * 5_000_000} 1")
+    assert [type(event) for event in events] == [Item, Lost, Item, Finished]
+
+
+def crash_behind(task: str) -> Iterator[Any]:
+    """Some items, and one note each; then the process ends."""
+    for count in range(4):
+        yield Note(count)
+        yield torch.full((1000,), count)
+    if task == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_stands_behind_an_item_that_is_lost_does_not_count() -> None:
+    with pool(crash_behind) as workers:
+        tasks = deque(["die", "live"])
+        seen: dict[str, list[Any]] = {"die": [], "live": []}
+        ends = []
+        for event in workers.run(lambda: tasks.popleft() if tasks else None):
+            time.sleep(0.3)  # a slow reader: the process is gone before its items are read
+            if isinstance(event, Item):
+                seen[event.task].append(event.value if isinstance(event.value, int) else float(event.value[0]))
+            else:
+                ends.append((event.task, type(event)))
+    assert ends == [("die", Lost), ("live", Finished)]
+    assert [value for value in seen["die"] if isinstance(value, int)] == [0, 1, 2, 3]  # the notes come
+    items = [value for value in seen["die"] if isinstance(value, float)]
+    assert items == [0.0, 1.0, 2.0, 3.0][: len(items)]  # without a gap
+    assert seen["live"] == [0, 0.0, 1, 1.0, 2, 2.0, 3, 3.0]
+
+
 def test_a_bug_in_a_task_ends_the_run_and_is_shown() -> None:
     with pool() as workers, pytest.raises(RuntimeError, match=r"(?s)Traceback.*KeyError: 'a bug'"):
         run(workers, "raise 1")
@@ -93,9 +148,9 @@ def test_a_process_waits_for_what_it_has_made_to_be_used(tmp_path: Path) -> None
         for used in range(1, 4):
             next(events)
             time.sleep(0.5)
-            assert int(made.read_text()) <= used + ITEMS_AHEAD
-        assert int(made.read_text()) >= ITEMS_AHEAD  # it does work ahead
-        assert len(list(events)) == 20 - 3 + 1
+            assert int(made.read_text()) <= used + AHEAD
+        assert int(made.read_text()) >= AHEAD - 1  # it does work ahead
+        assert len(list(events)) == 40 - 3 + 1
 
 
 def test_nobody_is_left_when_the_parent_is_killed(tmp_path: Path) -> None:
@@ -108,9 +163,10 @@ from test_pool import pool
 
 if __name__ == "__main__":
     with pool(workers=2) as workers:
-        tasks = iter(["one 100", "two 100"])
+        tasks = iter(["one 100", "hang 1"])
         events = workers.run(lambda: next(tasks, None))
-        next(events)
+        for _ in range(3):
+            next(events)
         print(*[child.pid for child in psutil.Process().children(recursive=True)], flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
 """

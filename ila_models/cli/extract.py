@@ -122,7 +122,7 @@ def add_to(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Extracts; broken videos are part of the summary."""
+    """Extracts; broken videos are part of the summary, and a failure only if there are no others."""
     job = ExtractionJob(
         model=options.model,
         checkpoint=options.checkpoint,
@@ -162,10 +162,10 @@ def run(options: argparse.Namespace) -> int:
             raise ValueError("--actors is for --engine ray: start the command several times, or by torchrun")
         share = options.share or share_of_environment(os.environ)
         summary = extract(job, options.inputs, options.out, share=share, **common)
-        is_first = share.number == 0
+        is_first = share.number == 0 or options.share is not None
     if is_first:
         write(json.dumps(as_json(summary), ensure_ascii=False) if options.json else summary_text(summary))
-    return 0
+    return 1 if summary.videos and len(summary.failed) == summary.videos else 0
 
 
 def parse_share(argument: str) -> Share:

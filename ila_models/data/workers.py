@@ -28,16 +28,16 @@ def worker_context(num_workers: int, *, preload: str | None = None) -> BaseConte
     return context
 
 
-def end_with_parent(worker: int) -> None:
-    """Has a loader's worker end when the process that started it is gone: its ``worker_init_fn``.
+def end_with_parent(worker: int = 0) -> None:
+    """Has this process end when the one that started it is gone: a loader's ``worker_init_fn``.
 
     torch's own watch is on the worker's parent in the system's sense, which for a fork server is not that process.
 
     Args:
-        worker: Its number, which a loader says.
+        worker: Its number, which a loader says and nobody needs.
     """
     parent = multiprocessing.parent_process()
-    assert parent is not None, "a loader's worker has a parent"
+    assert parent is not None, "a worker has a parent"
 
     def wait() -> None:
         parent.join()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +13,7 @@ from ..data.decoders import Decoder
 from ..data.sources import VideoError
 from ..data.transforms import VideoTransform
 from ..features.decoding import Chunk, decode_video, or_failure
+from ..features.pool import Note
 from ..features.windows import WindowSettings
 from .index import Fingerprint
 from .items import VideoItem
@@ -61,25 +63,24 @@ class PartDecoder:
     transform: VideoTransform
     decoder: Decoder
 
-    def __call__(self, task: PartTask) -> Iterator[Begun | Chunk]:
-        """For each video, that it is its turn, and its chunks; one that cannot be used is a chunk that says why."""
+    def __call__(self, task: PartTask) -> Iterator[Note | Chunk]:
+        """For each video, a note of its turn, and its chunks; one that cannot be used is a chunk that says why."""
         for number in range(task.first, len(task.items)):
             item = task.items[number]
-            if number in task.given_up:
-                yield Begun(number, _fingerprint(item))
-                yield Chunk.failed(number, task.given_up[number])
-                continue
-            content = None
+            yield Note(Begun(number, Fingerprint()))
             try:
                 content = _content(item)
             except (OSError, VideoError, MemoryError) as error:
-                yield Begun(number, Fingerprint())
                 yield Chunk.failed(number, str(error) or type(error).__name__)
                 continue
-            yield Begun(number, _fingerprint(item, content))
+            yield Note(Begun(number, _fingerprint(item, content)))
+            if number in task.given_up:
+                yield Chunk.failed(number, task.given_up[number])
+                continue
             for chunk in or_failure(number, self._chunks(number, item, content)):
-                # Not every error can be sent, and its reason is there.
-                yield Chunk.failed(number, chunk.failure) if chunk.failure is not None else chunk
+                # Not every error can be sent, and its reason is there. A video in a tar file has no name of its own.
+                reason = chunk.failure and chunk.failure.replace("<bytes>", item.file)
+                yield Chunk.failed(number, reason) if reason is not None else chunk
 
     def _chunks(self, number: int, item: VideoItem, content: bytes | None) -> Iterator[Chunk]:
         return decode_video(
@@ -98,15 +99,24 @@ def _content(item: VideoItem) -> bytes | None:
 
     Raises:
         OSError: The tar file cannot be read.
-        VideoError: It is shorter than it was.
+        VideoError: It has changed since the video was found in it.
     """
     if item.tar is None:
         return None
+    changed = f"{item.file} is not where it was when {item.tar} was listed: give another output folder"
     with open(item.tar, "rb") as stream:
-        stream.seek(item.offset)
+        # Right before a member's bytes stands a header with its size and its name, or what that has room for.
+        stream.seek(item.offset - tarfile.BLOCKSIZE)
+        try:
+            header = tarfile.TarInfo.frombuf(stream.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
+        except tarfile.HeaderError as error:
+            raise VideoError(changed) from error
+        member = item.file.removeprefix(f"{item.tar}:")
+        if header.size != item.size or not (member.startswith(header.name) or member.endswith(header.name)):
+            raise VideoError(changed)
         content = stream.read(item.size)
     if len(content) < item.size:
-        raise VideoError(f"{item.tar} ends within {item.file}: it has changed since the run began")
+        raise VideoError(changed)
     return content
 
 

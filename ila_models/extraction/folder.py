@@ -18,12 +18,15 @@ again, and gives the same bytes: two processes that were at the same part would 
 from __future__ import annotations
 
 import os
+import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import replace
 from itertools import compress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock, Timeout
 
@@ -40,9 +43,13 @@ if TYPE_CHECKING:
 
 INDEX = "index.parquet"
 SETTINGS = "settings.json"
+_KIND = "ila_models.extraction"
 _WORK = ".extraction"
 _RECORDS = f"{_WORK}/records"
+_RECORD_NAME = re.compile(r"(\d+)-(\d+)-(\d+)\.parquet")
 _PARTS_PER_FOLDER = 1000
+
+_Summary = TypeVar("_Summary")
 
 Piece = tuple[int, int]
 """Numbers of the first video of a piece within its part, and of the one after its last."""
@@ -69,18 +76,24 @@ class FeatureFolder:
             OSError: It cannot be written.
         """
         self.root = root
-        self.settings = settings
+        self.settings = settings = {"kind": _KIND, **settings}
         self._work = root / _WORK
+        # What this process has not finished is kept apart from what others have not, should locks not work.
+        self._scratch = self._work / "unfinished" / uuid.uuid4().hex
+        noted = root / SETTINGS
+        if root.exists() and not root.is_dir():
+            raise NotADirectoryError(f"{root} is a file: give a folder for the features (--out)")
+        if noted.exists() and read_settings(noted).get("kind") != _KIND:
+            raise ValueError(f"{root} holds other things: its {SETTINGS} is no extraction's; give another --out")
         self._work.mkdir(parents=True, exist_ok=True)
         with self.locked():
-            noted = root / SETTINGS
             for path in (noted, self._work / "videos"):
                 remove_unfinished(path)
             if noted.exists():
                 if different := differences(read_settings(noted), settings):
                     raise ValueError(
-                        f"{root} holds features of other settings: {'; '.join(different)}. Give another folder, or"
-                        " delete this one to start anew"
+                        f"{root} holds features of other settings: {'; '.join(different)}. Give another --out, or take"
+                        " those settings"
                     )
             else:
                 write_atomically(noted, settings_bytes(settings))
@@ -100,18 +113,22 @@ class FeatureFolder:
             self.plan.read_additions()
             self._append(self.plan.new(items))
 
-    def add_failed_again(self) -> None:
+    def add_failed_again(self, items: Iterable[VideoItem]) -> None:
         """Has the videos that failed done once more.
+
+        Args:
+            items: The videos as they were found now: a tar file may have been written anew.
 
         Raises:
             OSError: The plan cannot be written.
         """
+        now = {key_of(item): item for item in items}
         with self.locked():
             self.plan.read_additions()
             failed = [
-                item
-                for items, table in self._records()
-                for item, status in zip(items, table.column("status").to_pylist(), strict=True)
+                replace(now.get(key_of(item), item), name=item.name)
+                for done, table in self._records()
+                for item, status in zip(done, table.column("status").to_pylist(), strict=True)
                 if status == "failed"
             ]
             self._append(failed, again=True)
@@ -149,7 +166,6 @@ class FeatureFolder:
             yield False
             return
         try:
-            shutil.rmtree(self.scratch(part), ignore_errors=True)  # of a process that died at it
             yield True
         finally:
             if self.is_finished(part):
@@ -157,8 +173,8 @@ class FeatureFolder:
             lock.release()
 
     def scratch(self, part: int) -> Path:
-        """A folder for what is not finished of a part; it may have to be made, and is empty when a part is claimed."""
-        return self._work / "unfinished" / str(part)
+        """A folder for what this process has not finished of a part; it may have to be made."""
+        return self._scratch / str(part)
 
     def write(self, part: int, path: str, write: Write) -> None:
         """Writes a file of features, whole or not at all.
@@ -171,16 +187,19 @@ class FeatureFolder:
         Raises:
             OSError: It cannot be written; what stood there is untouched.
         """
-        scratch = self.scratch(part)
-        scratch.mkdir(parents=True, exist_ok=True)
+        scratch, target = self.scratch(part), self.root / path
         unfinished = scratch / "file"
-        with unfinished.open("w+b") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        target = self.root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.replace(target)
+        try:
+            scratch.mkdir(parents=True, exist_ok=True)
+            with unfinished.open("w+b") as stream:
+                write(stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            target.parent.mkdir(parents=True, exist_ok=True)
+            unfinished.replace(target)
+        except OSError as error:
+            why = f"{error.strerror or error}: what is finished is kept, and the same command goes on"
+            raise OSError(error.errno, why, str(target)) from error
 
     def record(self, part: int, first: int, records: Sequence[VideoRecord]) -> None:
         """Writes down what became of some videos of a part, after their features.
@@ -196,8 +215,8 @@ class FeatureFolder:
         stop = first + len(records)
         self.write(part, _record_path(part, first, stop), lambda stream: write_records(stream, records, self.settings))
 
-    def write_index(self) -> bool:
-        """Writes the index where it is not there and all videos are done; returns whether they are.
+    def finish(self, summarise: Callable[[FeatureFolder], _Summary]) -> _Summary | None:
+        """Writes the index where it is not there and all videos are done, and sums it up; None if not all are.
 
         Raises:
             OSError: It cannot be written.
@@ -205,12 +224,12 @@ class FeatureFolder:
         with self.locked():
             self.plan.read_additions()
             if self.count_finished_videos() < self.plan.num_videos:
-                return False
+                return None
             if not (self.root / INDEX).exists():
                 tables = (table for _, table in self._records())
-                write_index(self.root / INDEX, tables, self.settings, scratch=self._work / "unfinished")
+                write_index(self.root / INDEX, tables, self.settings, scratch=self._scratch)
             shutil.rmtree(self._work / "unfinished", ignore_errors=True)
-        return True
+            return summarise(self)
 
     def _records(self) -> Iterator[tuple[list[VideoItem], pyarrow.Table]]:
         """Videos that are done and their rows of the index, in the order of the plan; of those done again, the last."""
@@ -232,8 +251,9 @@ class FeatureFolder:
         found: dict[int, list[Piece]] = {}
         with suppress(FileNotFoundError):
             for entry in os.scandir(self.root / _RECORDS / str(folder)):
-                part, first, stop = map(int, entry.name.removesuffix(".parquet").split("-"))
-                found.setdefault(part, []).append((first, stop))
+                name = _RECORD_NAME.fullmatch(entry.name)  # file systems keep names of their own for what is deleted
+                if name and int(name[1]) < len(self.plan):  # others may have added parts since the plan was read
+                    found.setdefault(int(name[1]), []).append((int(name[2]), int(name[3])))
         return found
 
 

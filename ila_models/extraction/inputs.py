@@ -22,8 +22,9 @@ def find_videos(inputs: Sequence[str | os.PathLike[str]]) -> Iterator[VideoItem]
     - a video file, or an http(s) address; any file that is none of the kinds below is taken as a video;
     - a folder: all files below it that end as videos do, without hidden files and folders. Links to folders are
       followed, but not round in circles;
-    - a pattern of files, folders and tar files with ``*``, ``?`` or ``[]``, and ``**`` for folders at any depth. What
-      lies in a folder that matches is not taken once more if it matches itself;
+    - a pattern of files, folders and tar files with ``*``, ``?`` or ``[]``, and ``**`` for folders at any depth. Files
+      that end neither as videos nor as tar files do are left out, and what lies in a folder that matches is not taken
+      once more if it matches itself;
     - ``LIST.txt``, see :func:`~ila_models.extraction.tables.videos_of_list`;
     - ``TABLE.csv``, which may name segments, see :func:`~ila_models.extraction.tables.videos_of_table`;
     - ``SHARD.tar``, see :func:`~ila_models.extraction.tars.videos_of_tar`.
@@ -63,7 +64,7 @@ def _videos_of(given: str) -> Iterator[VideoItem]:
         else:
             yield from _videos_of_file(given)
     elif any(wildcard in given for wildcard in "*?["):
-        yield from _not_none(_videos_matching(given), f"in the folders that match {given}")
+        yield from _not_none(_videos_matching(given), f"among what matches {given}")
     else:
         raise FileNotFoundError(
             f"no such input: {given!r} (looked in {Path.cwd()}): give a video file, a folder of videos, a pattern such"
@@ -88,7 +89,10 @@ def _videos_matching(pattern: str) -> Iterator[VideoItem]:
         path = Path(match)
         if not folders.isdisjoint(path.parents):
             continue
-        yield from _videos_below(match) if path in folders else _videos_of_file(match)
+        if path in folders:
+            yield from _videos_below(match)
+        elif is_tar(match) or path.suffix.lower() in VIDEO_SUFFIXES:
+            yield from _videos_of_file(match)
 
 
 def _videos_below(folder: str) -> Iterator[VideoItem]:

@@ -85,7 +85,7 @@ class ExtractionJob:
             unit=self.unit,
             padding=self.padding,
         )
-        if self.videos_per_part < 1:
+        if not isinstance(self.videos_per_part, int) or self.videos_per_part < 1:
             raise ValueError(f"videos_per_part={self.videos_per_part} is out of range: give at least 1")
         if self.dtype is not None and self.dtype not in DTYPES:
             raise ValueError(f"dtype={self.dtype!r} is not known: use one of {', '.join(DTYPES)}")
@@ -96,7 +96,7 @@ class ExtractionJob:
         return replace(self, device=str(device), dtype=dtype)
 
     def prepare(self) -> tuple[FeatureExtractor, Settings]:
-        """Makes the model, and all that its features depend on but the machine, the batch size and the processes.
+        """Makes the model, and all that its features depend on but the machine and the processes.
 
         Raises:
             OSError, ValueError, RuntimeError: There is no such model, or none with these levels.
@@ -131,6 +131,8 @@ class ExtractionJob:
             "decoder": self.decoder,
             "format": self.format,
             "videos_per_part": self.videos_per_part,
+            "batch_size": self.batch_size,
+            "compile": self.compile,
         }
         return extractor, settings
 

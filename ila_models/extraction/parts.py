@@ -10,14 +10,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..features.ahead import TRIES, loss_reason
+from ..features.ahead import TRIES, clips_in, loss_reason
 from ..features.batches import Batches, Part
 from ..features.extractor import FeatureExtractor
 from ..features.pool import Finished, Item, WorkerPool
 from ..features.result import Failure
 from .decoding import Begun, PartDecoder, PartTask
 from .folder import FeatureFolder
-from .formats import Extracted, Writer, writer
+from .formats import SHARDED, Extracted, Writer, writer
 from .index import Fingerprint, VideoRecord
 from .items import VideoItem
 from .progress import Done
@@ -59,7 +59,7 @@ class PartExtractor:
         self._report = report
         decoder = PartDecoder(settings=extractor.settings, transform=extractor.transform, decoder=extractor.decoder)
         self._pool: WorkerPool[PartTask, Any] = WorkerPool(
-            decoder, num_workers=num_workers, patience=patience, preload=PartDecoder.__module__
+            decoder, num_workers=num_workers, patience=patience, preload=PartDecoder.__module__, weigh=clips_in
         )
 
     def __enter__(self) -> PartExtractor:
@@ -213,8 +213,7 @@ class _PartUnderWay:
         if extracted:
             for path, write in self.writer(stem, list(extracted.values()), self.folder.settings):
                 self.folder.write(self.part, path, write)
-                if path.startswith(f"{stem}."):
-                    shard = path
+                shard = path if self.folder.settings["format"] in SHARDED else None
         records = [
             VideoRecord(
                 item=self.items[number],

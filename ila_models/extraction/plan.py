@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..parquet import read_table, write_table
 from .items import VideoItem
-from .names import Names
+from .unique_names import Names
 
 if TYPE_CHECKING:
     import pyarrow

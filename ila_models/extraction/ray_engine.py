@@ -20,14 +20,12 @@ import numpy as np
 import torch
 
 from ..features.ahead import PATIENCE
-from ..parquet import require_pyarrow
 from ..settings import Settings
 from .folder import FeatureFolder
-from .inputs import find_videos
 from .job import ExtractionJob
 from .parts import PartExtractor
 from .progress import Done, Progress
-from .run import Summary, require_earlier_run, summary_of
+from .run import Summary, check_run, summary_of
 
 _RESTARTS = 3
 """How often an actor may die before the run ends."""
@@ -68,14 +66,11 @@ def extract_with_ray(
         ValueError: An argument is out of range, or the folder holds features of other settings.
         RuntimeError: Ray is not installed, or actors died again and again. What was finished is kept.
     """
-    if num_workers < 1 or (num_actors is not None and num_actors < 1):
-        raise ValueError(f"num_workers={num_workers} and num_actors={num_actors}: give at least 1 of both")
-    require_pyarrow("indexes of features", extra="extract")
+    if num_actors is not None and num_actors < 1:
+        raise ValueError(f"num_actors={num_actors} (--actors): give at least 1")
     if importlib.util.find_spec("ray") is None:
         raise RuntimeError("engine 'ray' takes Ray: pip install 'ila-models[ray]'")
-    if resume:
-        require_earlier_run(output)
-    videos = list(find_videos(inputs))
+    videos = check_run(inputs, output, num_workers=num_workers, patience=patience, resume=resume)
     import ray
     import ray.data
 
@@ -95,7 +90,7 @@ def extract_with_ray(
         folder = FeatureFolder(Path(output).resolve(), settings)
         folder.add(videos)
         if retry_failed:
-            folder.add_failed_again()
+            folder.add_failed_again(videos)
         what_actors_need = {
             "model": ray.put(extractor.model),
             "job": job,
@@ -106,7 +101,7 @@ def extract_with_ray(
             "patience": patience,
         }
         progress = stack.enter_context(Progress(folder, is_shown=show_progress))
-        while not folder.write_index():
+        while (summary := folder.finish(summary_of)) is None:
             parts = sorted(set(range(len(folder.plan))) - folder.finished_parts())
             many = min(actors, len(parts))
             turns = ray.data.from_items(
@@ -130,7 +125,7 @@ def extract_with_ray(
                     f"Ray gave up ({str(error).strip().splitlines()[0]}): what was finished is kept, and the same"
                     " command goes on"
                 ) from error
-        return summary_of(folder)
+        return summary
 
 
 def _no_endless_restarts() -> dict[str, int]:

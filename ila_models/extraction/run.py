@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..features.ahead import PATIENCE
 from ..parquet import read_table, require_pyarrow
 from .folder import INDEX, SETTINGS, FeatureFolder
 from .inputs import find_videos
+from .item_names import is_address
+from .items import VideoItem
 from .job import ExtractionJob
 from .parts import PartExtractor
 from .progress import Progress
@@ -74,29 +76,58 @@ def extract(
         OSError: The folder cannot be written. What was finished is kept.
         RuntimeError: A package is missing, or the model fails.
     """
-    if num_workers < 1:
-        raise ValueError(
-            f"num_workers={num_workers} is out of range: a process that decodes is needed, give at least 1"
-        )
     share = share or Share()
-    require_pyarrow("indexes of features", extra="extract")
-    if resume:
-        require_earlier_run(output)
-    videos = list(find_videos(inputs))  # before a model is fetched, for what is wrong with them
+    is_first = share.number == 0
+    videos = check_run(inputs, output, num_workers=num_workers, patience=patience, resume=resume)
     extractor, settings = job.prepare()
     folder = FeatureFolder(Path(output), settings)
     folder.add(videos)
-    is_first = share.number == 0
     if retry_failed and is_first:
-        folder.add_failed_again()
+        folder.add_failed_again(videos)
     with (
         Progress(folder, is_shown=show_progress and is_first) as progress,
         PartExtractor(folder, extractor, num_workers=num_workers, patience=patience, report=progress.count) as parts,
     ):
         parts.run(share.of(len(folder.plan)))
-        while not folder.write_index():  # others have added videos
+        while (summary := folder.finish(summary_of)) is None:  # others have added videos
             parts.run(share.of(len(folder.plan)))
-    return summary_of(folder)
+    return summary
+
+
+def check_run(
+    inputs: Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    *,
+    num_workers: int,
+    patience: float,
+    resume: bool,
+) -> list[VideoItem]:
+    """Finds the videos, and refuses what can be wrong with a run before a model is fetched.
+
+    Paths become absolute: the same file is the same video, wherever the command is run.
+
+    Raises:
+        FileNotFoundError: There is no such input, or nothing to resume.
+        ValueError: An argument is out of range.
+        RuntimeError: A package is missing.
+    """
+    if num_workers < 1:
+        raise ValueError(f"num_workers={num_workers} (--workers): decoding takes a process, give at least 1")
+    if not patience > 0:
+        raise ValueError(f"patience={patience} (--timeout): give a number of seconds above 0")
+    if not inputs:
+        raise ValueError("there are no inputs: give files, folders, patterns, lists or tar files")
+    require_pyarrow("indexes of features", extra="extract")
+    if resume and not Path(output, SETTINGS).exists():
+        raise FileNotFoundError(f"{os.fspath(output)} holds no features to go on with: give the folder of a run")
+    own = os.path.join(os.path.abspath(output), "")
+    absolute = (
+        item
+        if is_address(item.file)
+        else replace(item, file=os.path.abspath(item.file), tar=None if item.tar is None else os.path.abspath(item.tar))
+        for item in find_videos(inputs)
+    )
+    return [item for item in absolute if not item.file.startswith(own)]
 
 
 def summary_of(folder: FeatureFolder) -> Summary:
@@ -109,13 +140,3 @@ def summary_of(folder: FeatureFolder) -> Summary:
         rows=sum(table.column("rows").to_pylist()),
         failed=tuple((file, reason) for file, reason in reasons if reason is not None),
     )
-
-
-def require_earlier_run(output: str | os.PathLike[str]) -> None:
-    """Refuses a folder that holds no run to go on with.
-
-    Raises:
-        FileNotFoundError: It does not.
-    """
-    if not Path(output, SETTINGS).exists():
-        raise FileNotFoundError(f"{os.fspath(output)} holds no features to go on with: give the folder of a run")

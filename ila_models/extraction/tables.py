@@ -7,6 +7,7 @@ import functools
 import io
 import math
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -77,12 +78,17 @@ def videos_of_table(file: str) -> Iterator[VideoItem]:
 
     Raises:
         AnnotationError: The table is not UTF-8 text or has no row; columns are missing or stand twice, fields are too
-            many or too few, a path is empty, or a time is not a number, negative, infinite or not after the start. The
-            message tells up to ten problems with their lines.
+            many or too few, a path is empty, a segment stands twice, or a time is not a number, negative, infinite or
+            not after the start. The message tells up to ten problems with their lines.
         OSError: It cannot be read.
     """
     problems = Problems(Path(file))
     segments = list(_segments(_read_text(file), problems))
+    problems.raise_any()
+    for (path, start, end), count in Counter(segment[:3] for segment in segments).items():
+        if count > 1:
+            until = "the end" if end is None else f"{end:g}"
+            problems.add(path, f"seconds {start or 0:g} to {until} stand in {count} rows: write each segment once")
     problems.raise_any()
     if not segments:
         raise AnnotationError(f"{file}: no video in it: write a line `path,start,end`, and a line for every segment")

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from ..data.decoders import Decoder
 from ..data.transforms import VideoTransform
 from .decoding import Chunk, Restarted, decode_video, or_failure
-from .pool import Item, Lost, WorkerPool
+from .pool import Item, Lost, Note, WorkerPool
 from .windows import WindowSettings
 
 _Result = TypeVar("_Result")
@@ -21,6 +21,7 @@ CHUNKS_AHEAD = 4
 PATIENCE = 1800.0
 """Seconds in which no window of a video comes after which its decoder is ended. An hour of avi, which has to be decoded
 from its start, takes minutes."""
+_VIDEOS_AT_ONCE = 8
 TRIES = 2
 """How often a video may end the process that decodes it."""
 
@@ -51,9 +52,12 @@ class WindowedVideos:
         )
         return or_failure(number, chunks)
 
-    def sent_chunks(self, number: int) -> Iterator[Chunk]:
-        """The same for another process: not every error can be sent, and its reason is there."""
-        return (replace(chunk, error=None) for chunk in self.chunks(number))
+    def sent_chunks(self, numbers: tuple[int, ...]) -> Iterator[Chunk | Note]:
+        """Decodes videos for another process; a note says whose turn it is."""
+        for number in numbers:
+            yield Note(number)
+            for chunk in self.chunks(number):
+                yield replace(chunk, error=None)  # not every error can be sent, and its reason is there
 
 
 def decode_ahead(videos: WindowedVideos, *, num_workers: int) -> Iterator[Chunk | Restarted]:
@@ -74,20 +78,40 @@ def decode_ahead(videos: WindowedVideos, *, num_workers: int) -> Iterator[Chunk 
         in_order = (chunk for number in range(count) for chunk in videos.chunks(number))
         yield from in_a_thread(lambda: in_order, ahead=CHUNKS_AHEAD)
         return
-    waiting = deque(range(count))
+    # Several at a time, so that a process goes on while this one is busy, but few, so that all processes end together.
+    at_once = max(1, min(_VIDEOS_AT_ONCE, count // (2 * num_workers)))
+    waiting = deque(tuple(range(start, min(start + at_once, count))) for start in range(0, count, at_once))
     losses = Counter[int]()
-    pool: WorkerPool[int, Chunk]
-    with WorkerPool(videos.sent_chunks, num_workers=num_workers, patience=PATIENCE, preload=__name__) as pool:
+    done: set[int] = set()
+    turns: dict[tuple[int, ...], int] = {}
+    pool: WorkerPool[tuple[int, ...], Any]
+    with WorkerPool(
+        videos.sent_chunks, num_workers=num_workers, patience=PATIENCE, preload=__name__, weigh=clips_in
+    ) as pool:
         for event in pool.run(lambda: waiting.popleft() if waiting else None):
-            if isinstance(event, Item):
+            if isinstance(event, Item) and isinstance(event.value, Chunk):
+                if event.value.is_last:
+                    done.add(event.value.source)
                 yield event.value
+            elif isinstance(event, Item):
+                turns[event.task] = event.value
             elif isinstance(event, Lost):
-                losses[event.task] += 1
-                yield Restarted(event.task)
-                if losses[event.task] < TRIES:
-                    waiting.appendleft(event.task)
-                else:
-                    yield Chunk.failed(event.task, loss_reason(event.reason), None)
+                left = [number for number in event.task if number not in done]
+                culprit = turns.pop(event.task, left[0])
+                losses[culprit] += 1
+                for number in left:
+                    yield Restarted(number)
+                if losses[culprit] >= TRIES and culprit in left:
+                    done.add(culprit)
+                    left.remove(culprit)
+                    yield Chunk.failed(culprit, loss_reason(event.reason))
+                if left:
+                    waiting.appendleft(tuple(left))
+
+
+def clips_in(chunk: Chunk) -> int:
+    """What a chunk counts among those that wait: its clips, and 1 for none."""
+    return max(1, len(chunk.windows))
 
 
 def loss_reason(how: str) -> str:

@@ -184,7 +184,9 @@ class _Row:
 
 def _rows(chunk: Chunk) -> list[_Row]:
     count = len(chunk.windows)
+    # Copied, since what another process sent is shared memory, of which a system has little.
+    clips = chunk.clips.clone() if chunk.clips.is_shared() else chunk.clips
     return [
         _Row(chunk.source, window, clip, chunk.is_last and place == count - 1)
-        for place, (window, clip) in enumerate(zip(chunk.windows, chunk.clips, strict=True))
+        for place, (window, clip) in enumerate(zip(chunk.windows, clips, strict=True))
     ]

@@ -14,7 +14,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, Generic, TypeVar
@@ -22,14 +22,13 @@ from typing import Any, Generic, TypeVar
 import torch
 import torch.multiprocessing  # has tensors sent through shared memory
 
-from ..data.workers import worker_context
+from ..data.workers import end_with_parent, worker_context
 
 _Task = TypeVar("_Task")
 _Item = TypeVar("_Item")
 
-ITEMS_AHEAD = 4
-"""Items that wait to be used at most, for every process."""
-_TASKS_AT_ONCE = 2  # the one under way, and one more, so that no process waits for an answer between two
+AHEAD = 16
+"""How much, by weight, waits to be used at most, of every process; an item that weighs more waits alone."""
 _SECONDS_TO_LOOK_AGAIN = 1.0
 _SECONDS_TO_DIE = 5.0  # until the system says of a dead process how it died
 
@@ -57,6 +56,17 @@ class Lost(Generic[_Task]):
     reason: str
 
 
+@dataclass(frozen=True)
+class Note:
+    """An item that says how far a task has come. It comes even if the items before it are lost with their process.
+
+    Attributes:
+        value: Anything without tensors.
+    """
+
+    value: Any
+
+
 Event = Item[_Task, _Item] | Finished[_Task] | Lost[_Task]
 
 
@@ -68,7 +78,13 @@ class WorkerPool(Generic[_Task, _Item]):
     """
 
     def __init__(
-        self, work: Callable[[_Task], Iterator[_Item]], *, num_workers: int, patience: float, preload: str
+        self,
+        work: Callable[[_Task], Iterator[_Item | Note]],
+        *,
+        num_workers: int,
+        patience: float,
+        preload: str,
+        weigh: Callable[[_Item], int] | None = None,
     ) -> None:
         """Starts the processes.
 
@@ -77,17 +93,22 @@ class WorkerPool(Generic[_Task, _Item]):
             num_workers: How many processes, at least 1.
             patience: See above.
             preload: Module that ``work`` needs, imported once for all processes.
+            weigh: What an item counts towards :data:`AHEAD`; None is 1.
         """
         self.patience = patience
         self._work = work
+        self._weigh = weigh
         self._context: Any = worker_context(num_workers, preload=preload)
         self._workers: list[_Worker[_Task]] = []
         try:
             for _ in range(num_workers):
-                self._workers.append(_Worker(self._context, work))
+                self._workers.append(self._start())
         except BaseException:
             self.close()
             raise
+
+    def _start(self) -> _Worker[_Task]:
+        return _Worker(self._context, self._work, self._weigh)
 
     def __enter__(self) -> WorkerPool[_Task, _Item]:
         """Returns itself."""
@@ -107,41 +128,35 @@ class WorkerPool(Generic[_Task, _Item]):
         """Does tasks until there are no more.
 
         Args:
-            next_task: Gives one whenever a process could take it, or None while there is none; it is asked again after
-                every event. Once it gives None and all tasks are done, the run is over.
+            next_task: Gives one whenever a process is free, or None while there is none; it is asked again after every
+                event. Once it gives None and all tasks are done, the run is over.
 
         Yields:
-            What happens. The items of a task come in order, those of several tasks mixed.
+            What happens. The items of a task come in order, those of several tasks mixed. Before a task is lost, the
+            notes of how far it came have come, but perhaps not all items.
 
         Raises:
             RuntimeError: A task raised an error, which its text tells; or no process can be started.
         """
-        refused: deque[_Task] = deque()  # tasks that a process that died had not begun
         while True:
-            for tasks_before in range(_TASKS_AT_ONCE):
-                for worker in self._workers:
-                    if len(worker.tasks) <= tasks_before:
-                        task = refused.popleft() if refused else next_task()
-                        if task is None:
-                            break
-                        worker.give(task)
-            if not any(worker.tasks for worker in self._workers):
+            for worker in self._workers:
+                if worker.task is None and (task := next_task()) is not None:
+                    worker.give(task)
+            if all(worker.task is None for worker in self._workers):
                 return
             for number, worker in self._with_news():
                 try:
                     event = worker.receive()
                 except EOFError:
-                    tasks = list(worker.tasks)
-                    refused.extendleft(reversed(tasks[1:]))
-                    reason = worker.end()
+                    task, reason = worker.task, worker.end()
                     if not worker.has_begun:
                         raise RuntimeError(
                             f"a decoding process ended as it started ({reason}): a script that starts processes must"
-                            " do its work under `if __name__ == '__main__':`"
+                            " do its work under `if __name__ == '__main__':`, in a file of its own"
                         ) from None
-                    self._workers[number] = _Worker(self._context, self._work)
-                    if tasks:
-                        yield Lost(tasks[0], reason)
+                    self._workers[number] = self._start()
+                    if task is not None:
+                        yield Lost(task, reason)
                     continue
                 if event is not None:
                     yield event
@@ -149,13 +164,14 @@ class WorkerPool(Generic[_Task, _Item]):
     def _with_news(self) -> list[tuple[int, _Worker[_Task]]]:
         """Processes that have sent something, or are gone; waits for one."""
         while True:
+            for worker in self._workers:
+                silence = time.monotonic() - worker.last_sign
+                if worker.task is not None and silence > self.patience and not worker.has_news():
+                    worker.kill(f"nothing came of it for {self.patience:g} seconds")
             by_pipe = {worker.pipe: (number, worker) for number, worker in enumerate(self._workers)}
             ready = multiprocessing.connection.wait(list(by_pipe), timeout=_SECONDS_TO_LOOK_AGAIN)
             if ready:
                 return [by_pipe[pipe] for pipe in ready]
-            for worker in self._workers:
-                if worker.tasks and time.monotonic() - worker.last_sign > self.patience:
-                    worker.kill(f"nothing came of it for {self.patience:g} seconds")
 
 
 @dataclass(eq=False)
@@ -164,28 +180,36 @@ class _Worker(Generic[_Task]):
 
     context: Any
     work: Callable[[_Task], Iterator[Any]]
-    tasks: deque[_Task] = field(default_factory=deque)
+    weigh: Callable[[Any], int] | None
+    task: _Task | None = None
     last_sign: float = 0.0
     has_begun: bool = False
+    is_damaged: bool = False
     killed_because: str | None = None
 
     def __post_init__(self) -> None:
         """Starts it."""
         self.pipe, far_end = self.context.Pipe()
         self.process = self.context.Process(
-            target=_serve, args=(far_end, self.work), name="ila_models decoder", daemon=True
+            target=_serve, args=(far_end, self.work, self.weigh), name="ila_models decoder", daemon=True
         )
         self.process.start()
         far_end.close()
         self.last_sign = time.monotonic()
 
     def give(self, task: _Task) -> None:
-        """Sends a task."""
-        if not self.tasks:
-            self.last_sign = time.monotonic()
-        self.tasks.append(task)
+        """Sends a task to a process that has none, and so is listening."""
+        self.last_sign = time.monotonic()
+        self.task = task
         with suppress(OSError):  # it is gone, which reading tells as well
             self.pipe.send(task)
+
+    def has_news(self) -> bool:
+        """Whether there is something to read; that it is gone counts."""
+        try:
+            return bool(self.pipe.poll())
+        except OSError:
+            return True
 
     def receive(self) -> Event[_Task, Any] | None:
         """What it has sent; None for what is of no use.
@@ -201,7 +225,9 @@ class _Worker(Generic[_Task]):
         self.last_sign = time.monotonic()
         try:
             kind, value = ForkingPickler.loads(content)
-        except Exception as error:  # the memory of an item is gone with its process; what it said later still counts
+        except Exception as error:  # the memory of an item is gone with its process
+            # From here on nothing is whole, whatever else it has said; only how far it came still counts.
+            self.is_damaged = True
             self.process.join(timeout=_SECONDS_TO_DIE)
             self.kill(f"an item of it could not be read ({error})")
             return None
@@ -209,12 +235,19 @@ class _Worker(Generic[_Task]):
             self.has_begun = True
             return None
         if kind == "raised":
-            raise RuntimeError(value)
+            raise RuntimeError(_told(value))
+        task = self.task
+        assert task is not None, "only a process with a task says anything of one"
+        if kind == "note":
+            return Item(task, value)
+        if self.is_damaged:
+            return None
         if kind == "finished":
-            return Finished(self.tasks.popleft())
+            self.task = None
+            return Finished(task)
         with suppress(OSError):
             self.pipe.send(_Used())
-        return Item(self.tasks[0], value)
+        return Item(task, value)
 
     def kill(self, why: str) -> None:
         """Ends it because of what it does, or does not do; one that is dead already keeps its own reason."""
@@ -234,23 +267,30 @@ class _Worker(Generic[_Task]):
         return self.killed_because or how
 
 
+def _told(text: str) -> str:
+    """A worker's error for people, where they can do something about it."""
+    if "unable to allocate shared memory" in text or ("No space left on device" in text and "shm" in text):
+        return "shared memory (/dev/shm) is full: decode with fewer workers, or give it more (docker run --shm-size=2g)"
+    return text
+
+
 @dataclass(frozen=True)
 class _Used:
-    """Tells a process that one of its items no longer waits."""
+    """Tells a process that its oldest item no longer waits."""
 
 
-def _serve(pipe: Connection, work: Callable[[Any], Iterator[Any]]) -> None:
+def _serve(pipe: Connection, work: Callable[[Any], Iterator[Any]], weigh: Callable[[Any], int] | None) -> None:
     """What a process does, until nobody is at the other end of its pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started it
+    end_with_parent()
     torch.set_num_threads(1)
     tasks: deque[Any] = deque()
-    waiting = 0
+    waiting: deque[int] = deque()
 
     def hear() -> None:
-        nonlocal waiting
         said = pipe.recv()
         if isinstance(said, _Used):
-            waiting -= 1
+            waiting.popleft()
         else:
             tasks.append(said)
 
@@ -261,9 +301,13 @@ def _serve(pipe: Connection, work: Callable[[Any], Iterator[Any]]) -> None:
                 hear()
             try:
                 for item in work(tasks.popleft()):
-                    while waiting >= ITEMS_AHEAD:
+                    if isinstance(item, Note):
+                        pipe.send(("note", item.value))
+                        continue
+                    weight = 1 if weigh is None else weigh(item)
+                    while waiting and sum(waiting) + weight > AHEAD:
                         hear()
-                    waiting += 1
+                    waiting.append(weight)
                     pipe.send(("item", item))
             except (EOFError, BrokenPipeError, ConnectionResetError):
                 raise

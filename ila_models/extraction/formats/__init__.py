@@ -15,7 +15,7 @@ from .parquet import parquet_files
 from .safetensors import safetensors_files
 from .webdataset import webdataset_files
 
-__all__ = ["FORMATS", "Extracted", "Format", "Write", "Writer", "check_format", "writer"]
+__all__ = ["FORMATS", "SHARDED", "Extracted", "Format", "Write", "Writer", "check_format", "writer"]
 
 Format = Literal["npy", "safetensors", "parquet", "webdataset", "hdf5", "actionformer"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -28,6 +28,9 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 - ``hdf5``: a file of all videos, each a group.
 - ``actionformer``: for every video ``NAME.npy``, the rows of one level, as code for ActivityNet reads them.
 """
+
+SHARDED: tuple[Format, ...] = ("parquet", "webdataset", "hdf5")
+"""Those whose files are of several videos."""
 
 _WRITERS: dict[Format, Writer] = {
     "npy": npy_files,

@@ -22,6 +22,8 @@ class Names:
 
     def give(self, wanted: str) -> str:
         """The name, shortened where it is too long, and with ``-2``, ``-3`` and so on where it is taken."""
+        # A folder with a dot before its name is the command's own.
+        wanted = f"_{wanted[1:]}" if wanted.startswith(".") else wanted
         name = wanted = "/".join(map(_short, wanted.split("/")))
         while name in self._taken:
             number = self._next.get(wanted, 2)
