@@ -73,8 +73,8 @@ def motion_table() -> str:
     ]
     head = ["between frames", "over frames", "top-1", "right pair of twins", "right twin of these", "seeds"]
     head += ["M multiply-adds", "distance of aligned frames"]
-    run = result["runs"][0]
-    return markdown(head, rows) + "\n" + stated({**run, "device": {}})
+    commits = "`, `".join(sorted({run["commit"] for run in result["runs"]}))
+    return markdown(head, rows) + "\n" + stated({**result["runs"][0], "commit": commits, "device": {}})
 
 
 def costs_table() -> str:
