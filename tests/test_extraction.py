@@ -545,7 +545,7 @@ def test_names_are_all_different_and_short_enough_for_a_file_system() -> None:
 
 
 def test_ray_gives_the_same_though_an_actor_is_killed(tmp_path: Path) -> None:
-    videos = write_videos(tmp_path / "videos", count=60)
+    videos = write_videos(tmp_path / "videos", count=30)
     options = ("--window", "0.5", "--videos-per-part", "4", "--format", "safetensors")
     run(command(videos, tmp_path / "local", *options))
     arguments = command(videos, tmp_path / "ray", *options, "--engine", "ray", "--actors", "2", "--json")
@@ -559,7 +559,7 @@ def test_ray_gives_the_same_though_an_actor_is_killed(tmp_path: Path) -> None:
         if count_pieces(tmp_path / "ray") >= 2:
             killed = next(process for process in psutil.process_iter() if "MapWorker" in process.name())
             killed.kill()
-    said, errors = program.communicate(timeout=300)
+    said, errors = program.communicate(timeout=600)
     assert program.returncode == 0, errors
     assert killed is not None
     assert len(json.loads(said)["failed"]) == BROKEN
