@@ -303,6 +303,11 @@ def _set_names(
     text_encoder: TextEncoder | None,
     templates: Sequence[str],
 ) -> None:
+    if tuple(templates) != BARE_NAMES and (class_names is None or not model.has_text_head):
+        raise ValueError(
+            f"templates={list(templates)} are put round class_names=[...] (--classes) of a text head: give class_names,"
+            " or leave templates out"
+        )
     if class_names is not None and model.has_text_head:
         model.set_classes(class_names, text_encoder, templates=templates)
     elif class_names is not None:

@@ -188,3 +188,9 @@ def test_templates_and_prompts_on_the_command_line(
     assert len(set(answers)) == 3
     assert main([*arguments, "--classes", "tai chi", "--template", "a video"]) == 1
     assert "template 'a video' has no place for the name" in capsys.readouterr().err
+
+
+def test_templates_without_names_are_not_passed_over(clip_b32: Path) -> None:
+    for arguments in ({}, {"num_classes": 3}):
+        with pytest.raises(ValueError, match=r"are put round class_names=\[...\] \(--classes\) of a text head"):
+            ila_models.create_model("ila_vit_b32", checkpoint_path=clip_b32, templates=["a {}"], **arguments)

@@ -16,6 +16,7 @@ from ila_models import FeatureExtractor, VideoError
 from ila_models.data.video import VideoReader
 from ila_models.features import LEVELS, Failure, Features, Window, WindowSettings, plan_windows
 from ila_models.features.ahead import in_a_thread
+from ila_models.features.batch_size import MOST, largest_that_fits
 from ila_models.ila_vit import ILAVisionTransformer
 from ila_models.weights.manifest import preprocessing
 
@@ -401,3 +402,62 @@ def test_frames_of_several_sizes_are_refused() -> None:
     frames = [torch.zeros(64, 64, 3, dtype=torch.uint8), *torch.zeros(9, 80, 120, 3, dtype=torch.uint8)]
     with pytest.raises(ValueError, match="different sizes"):
         FeatureExtractor(ready(), num_frames=10)(frames)
+
+
+def test_a_process_that_dies_after_its_last_video_costs_nothing(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ila_models.features import ahead
+    from ila_models.features.pool import Lost
+
+    class Dying(ahead.WorkerPool):  # type: ignore[type-arg, misc]
+        def run(self, next_task: Any) -> Any:
+            for event in super().run(next_task):
+                yield Lost(event.task, "signal SIGKILL") if type(event).__name__ == "Finished" else event
+
+    monkeypatch.setattr(ahead, "WorkerPool", Dying)
+    found = list(FeatureExtractor(ready(), window=2).iter([video, video], num_workers=1))
+    assert [len(features) for features in found] == [3, 3]
+
+
+def test_a_batch_that_is_too_large_for_the_memory_is_halved(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = ready()
+    expected = FeatureExtractor(model, window=0.5, batch_size=1)(video)
+    extractor = FeatureExtractor(model, window=0.5, batch_size=8)
+    run, sizes = extractor.clip_model._run, []
+
+    def with_little_memory(clips: torch.Tensor) -> Any:
+        sizes.append(len(clips))
+        if len(clips) > 3:
+            raise torch.OutOfMemoryError("out of memory")
+        return run(clips)
+
+    monkeypatch.setattr(extractor.clip_model, "_run", with_little_memory)
+    found = extractor(video)
+    assert sizes[:3] == [8, 4, 2]
+    assert extractor.batch_size == 2
+    torch.testing.assert_close(found["clip"], expected["clip"], rtol=1e-5, atol=1e-5)
+    assert torch.equal(found.spans, expected.spans)
+
+    def without_memory(clips: torch.Tensor) -> Any:
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(extractor.clip_model, "_run", without_memory)
+    with pytest.raises(torch.OutOfMemoryError):
+        extractor(video)
+
+
+@pytest.mark.parametrize(("fits", "expected"), [(1, 1), (5, 4), (16, 16), (10_000, MOST)])
+def test_the_largest_batch_that_fits(fits: int, expected: int) -> None:
+    def run(size: int) -> None:
+        if size > fits:
+            raise torch.OutOfMemoryError("out of memory")
+
+    assert largest_that_fits(run, torch.device("cuda")) == expected
+
+
+def test_a_batch_that_fails_for_another_reason_is_an_error() -> None:
+    def run(size: int) -> None:
+        raise RuntimeError("illegal memory access")
+
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        largest_that_fits(run, torch.device("cuda"))
+    assert FeatureExtractor(ready(), batch_size="auto").batch_size == 8  # on a CPU nothing is tried

@@ -81,16 +81,14 @@ def test_a_process_that_gives_nothing_any_more_is_ended() -> None:
 
 
 def test_a_process_that_hangs_is_noticed_while_others_are_busy() -> None:
-    start = time.monotonic()
-    seconds_to_loss = None
+    left_to_do = 0
     tasks = deque(["hang 1", *("busy 40" for _ in range(200))])
     with pool(busy, workers=2, patience=1.5) as workers:
         for event in workers.run(lambda: tasks.popleft() if tasks else None):
             if isinstance(event, Lost):
-                seconds_to_loss = time.monotonic() - start
+                left_to_do = len(tasks)
                 tasks.clear()
-    assert seconds_to_loss is not None
-    assert tasks == deque()
+    assert left_to_do > 100
 
 
 def busy(task: str) -> Iterator[int]:

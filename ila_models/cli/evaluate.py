@@ -132,9 +132,10 @@ def name_classes(
     Names that the model has are left alone, so that a file that names them in another order is noticed.
     """
     if model.has_text_head:
-        names = videos.class_names if classes is None and not model.class_names else classes
-        names = names if names is not None or tuple(templates) == BARE_NAMES else model.class_names
-        if names is not None and (set(names) != set(model.class_names or ()) or tuple(templates) != BARE_NAMES):
+        names = classes or model.class_names or videos.class_names
+        if names and (set(names) != set(model.class_names or ()) or tuple(templates) != BARE_NAMES):
             model.set_classes(names, text_tower, templates=templates)
+    elif tuple(templates) != BARE_NAMES:
+        raise ValueError("--template is for a text head, and this model has a linear one: leave it out")
     elif classes is not None and model.class_names is None and len(classes) == model.num_classes:
         model.class_names = classes

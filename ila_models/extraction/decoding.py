@@ -67,7 +67,7 @@ class PartDecoder:
         """For each video, a note of its turn, and its chunks; one that cannot be used is a chunk that says why."""
         for number in range(task.first, len(task.items)):
             item = task.items[number]
-            yield Note(Begun(number, Fingerprint()))
+            yield Note(Begun(number, Fingerprint()))  # before its file is touched: that alone can hang
             try:
                 content = _content(item)
             except (OSError, VideoError, MemoryError) as error:

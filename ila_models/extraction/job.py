@@ -79,7 +79,7 @@ class ExtractionJob:
         check_format(self.format, check_levels(self.levels))
         check_decoder(self.decoder)
         WindowSettings(
-            num_frames=self.num_frames or 2,
+            num_frames=2 if self.num_frames is None else self.num_frames,
             window=self.window,
             stride=self.stride,
             unit=self.unit,

@@ -97,11 +97,15 @@ def decode_ahead(videos: WindowedVideos, *, num_workers: int) -> Iterator[Chunk 
                 turns[event.task] = event.value
             elif isinstance(event, Lost):
                 left = [number for number in event.task if number not in done]
-                culprit = turns.pop(event.task, left[0])
+                culprit = turns.pop(event.task, None)
+                if not left:  # it died after its last word
+                    continue
+                if culprit not in left:  # between two videos
+                    culprit = left[0]
                 losses[culprit] += 1
                 for number in left:
                     yield Restarted(number)
-                if losses[culprit] >= TRIES and culprit in left:
+                if losses[culprit] >= TRIES:
                     done.add(culprit)
                     left.remove(culprit)
                     yield Chunk.failed(culprit, loss_reason(event.reason))
