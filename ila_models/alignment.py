@@ -183,19 +183,27 @@ def soft_masks(points: Tensor, grid: tuple[int, int], *, window_offset: Tensor |
     return rows.unsqueeze(-1) * columns.unsqueeze(-2)
 
 
-def similarity_loss(patches: Tensor, masks: Tensor, target: AlignmentTarget = "neighbours") -> Tensor:
-    """1 - cosine between the two aligned frames of a pair, each summed over space; mean over clips and pairs.
+def pair_similarity(patches: Tensor, masks: Tensor, target: AlignmentTarget = "neighbours") -> Tensor:
+    """Cosine between the two aligned frames of every pair, each summed over space.
 
     Args:
         patches: Patch tokens of the message, [B, T, N, D].
         masks: [B, T-1, 2, h, w].
         target: Which frames are pairs.
+
+    Returns:
+        [B, T-1], in [-1, 1].
     """
     weights = masks.flatten(-2).to(patches.dtype)
     of_earlier, of_later = pair_frames(patches, target)
     earlier = torch.einsum("btn,btnd->btd", weights[:, :, 0], of_earlier)
     later = torch.einsum("btn,btnd->btd", weights[:, :, 1], of_later)
-    return (1 - F.cosine_similarity(earlier, later, dim=-1)).mean()
+    return F.cosine_similarity(earlier, later, dim=-1)
+
+
+def similarity_loss(patches: Tensor, masks: Tensor, target: AlignmentTarget = "neighbours") -> Tensor:
+    """1 - :func:`pair_similarity`; mean over clips and pairs."""
+    return (1 - pair_similarity(patches, masks, target)).mean()
 
 
 def frame_weights(masks: Tensor, target: AlignmentTarget = "neighbours") -> Tensor:

@@ -57,8 +57,9 @@ ALLOWED: dict[str, set[str]] = {
     "settings": {"data"},
     "evaluation": {"settings", "parquet", "ila_vit", "weights", "data"},
     "features": {"factory", "ila_vit", "data"},
+    "visualize": {"features", "predict", "blocks", "pairing", "alignment", "ila_vit", "weights", "data"},
     "extraction": {"features", "settings", "class_features", "parquet", "factory", "ila_vit", "weights", "data"},
-    "cli": {"demo", "training", "evaluation", "extraction", "features", "publishing", "predict", "convert"}
+    "cli": {"demo", "visualize", "training", "evaluation", "extraction", "features", "publishing", "predict", "convert"}
     | {"pretrained", "info", "factory", "doctor", "export", "ila_vit", "text", "weights", "data"}
     | {"class_features", "configs", "version"},
     "__main__": {"cli"},

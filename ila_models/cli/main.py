@@ -13,9 +13,37 @@ from collections.abc import Iterator, Sequence
 from huggingface_hub.utils import disable_progress_bars
 
 from ..version import __version__
-from . import catalogue, convert, demo, doctor, download, evaluate, export, extract, predict, publish, train, verify
+from . import (
+    catalogue,
+    convert,
+    demo,
+    doctor,
+    download,
+    evaluate,
+    export,
+    extract,
+    predict,
+    publish,
+    train,
+    verify,
+    visualize,
+)
 
-COMMANDS = (demo, doctor, predict, extract, evaluate, train, catalogue, download, verify, convert, export, publish)
+COMMANDS = (
+    demo,
+    doctor,
+    predict,
+    visualize,
+    extract,
+    evaluate,
+    train,
+    catalogue,
+    download,
+    verify,
+    convert,
+    export,
+    publish,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

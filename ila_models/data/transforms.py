@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 from timm.data.constants import (
@@ -24,6 +24,15 @@ CLIP_MEAN: tuple[float, float, float] = OPENAI_CLIP_MEAN
 CLIP_STD: tuple[float, float, float] = OPENAI_CLIP_STD
 
 Interpolation = Literal["bilinear", "bicubic"]
+
+
+class CropBox(NamedTuple):
+    """Where a crop lies in its frame, in pixels of the frame before it is resized, from its left upper corner."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,17 +125,31 @@ class VideoTransform:
         std = torch.tensor(self.std, device=frames.device).view(3, 1, 1)
         return frames.to(torch.float32).div_(255).sub_(mean).div_(std)
 
+    def crop_boxes(self, height: int, width: int) -> list[CropBox]:
+        """Where the crops of frames of this size come from, in the order of :meth:`crop`.
+
+        Args:
+            height: of a frame, in pixels.
+            width: of a frame, in pixels.
+        """
+        resized = self._resized_size(height, width)
+        down, right = height / resized[0], width / resized[1]
+        return [
+            CropBox(left * right, top * down, (left + self.img_size[1]) * right, (top + self.img_size[0]) * down)
+            for top, left in self._corners(*resized)
+        ]
+
     def _resize(self, frames: Tensor) -> Tensor:
         from torchvision.transforms import InterpolationMode
         from torchvision.transforms.v2 import functional
 
-        height, width = frames.shape[-2:]
-        size = [
-            max(int(length * self._scale(height, width) + 0.5), crop)
-            for length, crop in zip((height, width), self.img_size, strict=True)
-        ]
+        size = list(self._resized_size(*frames.shape[-2:]))
         mode = InterpolationMode(self.interpolation)
         return functional.resize(frames, size, interpolation=mode, antialias=self.antialias)
+
+    def _resized_size(self, height: int, width: int) -> tuple[int, int]:
+        scale = self._scale(height, width)
+        return max(int(height * scale + 0.5), self.img_size[0]), max(int(width * scale + 0.5), self.img_size[1])
 
     def _scale(self, height: int, width: int) -> float:
         short = min(self.img_size)

@@ -1,0 +1,104 @@
+"""All pairs of a clip at once: a row for each block, a column for each frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from .canvas import Canvas
+from .capture import ClipCapture
+from .drawing import (
+    LEGEND_WIDTH,
+    SIMILARITY_LINE,
+    Panel,
+    draw_crop,
+    draw_legend,
+    draw_point,
+    frame_label,
+    legend_height,
+    panel_size,
+    similarity_text,
+    spotlight,
+)
+from .themes import colours_of
+
+_SCALE = 2
+_LINES = (
+    "white line: joins the points of a pair; a frame of several pairs has a point of each, and the mean of their masks"
+)
+
+
+def draw_contact_sheet(clip: ClipCapture, blocks: Sequence[int], *, theme: str = "light") -> Canvas:
+    """Draws every frame with the points that its pairs give it, for each block, and the pairs' similarity below.
+
+    A frame is shown under the mean of its masks, by which the model weighs its patches; neighbours' points are joined.
+
+    Args:
+        clip: With points.
+        blocks: Which blocks, from 0.
+        theme: Of the page that it is for.
+
+    Raises:
+        ValueError: The clip has no points, or there is no such theme.
+    """
+    clip.require_alignment()
+    colours = colours_of(theme)
+    frames = len(clip.footage.frames)
+    width, height = panel_size(clip, area=24_000 if frames <= 8 else 15_000, most=200)
+    margin, label, header, below = 16, 62, 42, 24
+    step_across, step_down = width + 8, height + below + 6
+    more = (_LINES, SIMILARITY_LINE)
+    canvas = Canvas(
+        max(label + frames * step_across + 2 * margin, LEGEND_WIDTH + 2 * margin),
+        header + len(blocks) * step_down + legend_height(clip, more=more) + 4,
+        colours,
+        scale=_SCALE,
+    )
+    for number in range(frames):
+        canvas.text(margin + label + number * step_across, header - 14, frame_label(clip, number), color=colours.muted)
+    for row, block in enumerate(blocks):
+        top = header + row * step_down
+        canvas.text(margin, top + height / 2, f"block {block}")
+        panels = [Panel(margin + label + number * step_across, top, width, height) for number in range(frames)]
+        draw_block(canvas, clip, block, panels)
+        _write_similarities(canvas, clip, block, panels)
+    draw_legend(canvas, clip, margin, header + len(blocks) * step_down + 2, more=more)
+    return canvas
+
+
+def draw_block(canvas: Canvas, clip: ClipCapture, block: int, panels: Sequence[Panel]) -> None:
+    """Draws the frames of a clip, each in its panel, with the points and masks of a block."""
+    alignment = clip.require_alignment()
+    stand_in: list[list[tuple[int, int]]] = [[] for _ in panels]
+    for number, pair in enumerate(alignment.pairs):
+        for side, frame in enumerate(pair):
+            stand_in[frame].append((number, side))
+    for frame, panel in enumerate(panels):
+        mask = torch.stack([alignment.masks[block, number, side] for number, side in stand_in[frame]]).mean(dim=0)
+        size = (round(panel.width * canvas.scale), round(panel.height * canvas.scale))
+        canvas.picture(
+            spotlight(clip, frame, mask, size, canvas.colours), panel.left, panel.top, panel.width, panel.height
+        )
+        if clip.is_cropped:
+            draw_crop(canvas, clip, panel)
+    for number, pair in enumerate(alignment.pairs):
+        places = [panels[pair[side]].place(clip, *alignment.point(block, number, side)) for side in (0, 1)]
+        if pair[1] == pair[0] + 1:
+            canvas.line(*map(list, zip(*places, strict=True)), color="white", linewidth=1.3, alpha=0.85, zorder=3)
+        for side, (x, y) in enumerate(places):
+            draw_point(canvas, x, y, of_earlier=side == 0, size=8)
+
+
+def _write_similarities(canvas: Canvas, clip: ClipCapture, block: int, panels: Sequence[Panel]) -> None:
+    """Below the gap between neighbours; with a frame that all are aligned with, below the other frame."""
+    alignment = clip.require_alignment()
+    common = len({pair[0] for pair in alignment.pairs}) < len(alignment.pairs)
+    for number, (earlier, later) in enumerate(alignment.pairs):
+        middles = [panels[frame].left + panels[frame].width / 2 for frame in (earlier, later)]
+        x = sum(middles) / 2
+        if common:
+            x = middles[1] if sum(earlier in pair for pair in alignment.pairs) > 1 else middles[0]
+        y = panels[0].top + panels[0].height + 13
+        said = similarity_text(alignment, block, number)
+        canvas.text(x, y, said, ha="center", fontsize=8, color=canvas.colours.muted)

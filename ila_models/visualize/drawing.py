@@ -1,0 +1,234 @@
+"""Frames with masks and points on them, and the legend that says how to read them.
+
+Shapes: H x W pixels of a frame, h x w patches of the crop that the model sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from .canvas import Canvas
+from .capture import AlignmentCapture, ClipCapture
+from .themes import EARLIER, LATER, OUTLINE, Colours
+
+ARROW = "\N{RIGHTWARDS ARROW}"
+TIMES = "\N{MULTIPLICATION SIGN}"
+LEGEND_WIDTH = 560
+"""Pixels that the lines of a legend take at least."""
+_LINE = 21
+
+_FOG, _THROUGH_FOG = 62.0, 0.33
+"""What is added to a patch of mask weight 0, and what is left of its grey: it is told from a dark picture as well."""
+_OUTSIDE = 0.3
+"""What is left of a frame outside the crop; the rest is paper."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A rectangle of a canvas that shows a whole frame, in the canvas' pixels."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+    def place(self, clip: ClipCapture, x: float, y: float) -> tuple[float, float]:
+        """Where a point in [-1, 1] lies on the canvas."""
+        return self.scaled(clip, *clip.place(x, y))
+
+    def scaled(self, clip: ClipCapture, x: float, y: float) -> tuple[float, float]:
+        """Where a pixel of the frame lies on the canvas."""
+        height, width = clip.footage.frames.shape[-2:]
+        return self.left + x / width * self.width, self.top + y / height * self.height
+
+
+def panel_size(clip: ClipCapture, *, area: float, most: float) -> tuple[int, int]:
+    """(width, height) of a panel in a frame's shape, of about so many pixels, its sides ``most`` at most."""
+    height, width = clip.footage.frames.shape[-2:]
+    scale = min((area / (width * height)) ** 0.5, most / width, most / height)
+    return max(round(width * scale), 1), max(round(height * scale), 1)
+
+
+def spotlight(clip: ClipCapture, number: int, weights: Tensor, size: tuple[int, int], colours: Colours) -> np.ndarray:
+    """A frame under a mask: from its colours to grey fog as a patch counts less; what the model does not see is faded.
+
+    Args:
+        clip: Where the frame and its crop are.
+        number: The frame's, from 0.
+        weights: Mask [h, w], in [0, 1].
+        size: (width, height) of the picture.
+        colours: Of the theme.
+
+    Returns:
+        uint8 [height, width, 3].
+    """
+    picture = resized(clip.footage.frames[number], size)
+    weight = _on_pixels(clip, weights, size)[..., None]
+    fog = _THROUGH_FOG * picture.mean(axis=-1, keepdims=True) + _FOG
+    shown = weight * picture + (1 - weight) * fog
+    return _faded_outside(clip, shown, size, colours)
+
+
+def heat(
+    clip: ClipCapture, number: int, values: Tensor, size: tuple[int, int], colours: Colours, *, highest: float
+) -> np.ndarray:
+    """A grey frame under a map of heat.
+
+    Args:
+        clip: Where the frame and its crop are.
+        number: The frame's, from 0.
+        values: [h, w], from 0.
+        size: (width, height) of the picture.
+        colours: Of the theme.
+        highest: The value that has the last colour.
+
+    Returns:
+        uint8 [height, width, 3].
+    """
+    picture = resized(clip.footage.frames[number], size).mean(axis=-1, keepdims=True)
+    share = (_on_pixels(clip, values, size) / highest)[..., None]
+    tint = heat_colours()(share[..., 0])[..., :3] * 255
+    # The hotter, the less of the frame, so that colours of the upper half are those of the scale.
+    opacity = 0.4 + 0.5 * share.clip(0, 1)
+    return _faded_outside(clip, 0.7 * (1 - opacity) * picture + opacity * tint, size, colours)
+
+
+def heat_colours() -> Any:
+    """The colours of heat, from the least to the most."""
+    from matplotlib import colormaps
+
+    return colormaps["inferno"]
+
+
+def resized(frame: Tensor, size: tuple[int, int]) -> np.ndarray:
+    """A frame, uint8 [3, H, W], as floats in [0, 255], [height, width, 3]."""
+    from PIL import Image
+
+    picture = Image.fromarray(frame.permute(1, 2, 0).numpy())
+    return np.asarray(picture.resize(size, Image.Resampling.BICUBIC), dtype=np.float32)
+
+
+def _on_pixels(clip: ClipCapture, values: Tensor, size: tuple[int, int]) -> np.ndarray:
+    """Patch values [h, w] on the pixels of a picture [height, width]: a patch has one value, nothing is smoothed."""
+    frame_height, frame_width = clip.footage.frames.shape[-2:]
+    left, top, right, bottom = clip.box
+    columns = _patches(size[0], frame_width, left, right, clip.grid[1])
+    rows = _patches(size[1], frame_height, top, bottom, clip.grid[0])
+    spread: np.ndarray = values.numpy()[rows[:, None], columns[None]]
+    return spread
+
+
+def _patches(pixels: int, length: int, start: float, stop: float, count: int) -> np.ndarray:
+    """The number of the patch that each pixel of a side lies on; outside the crop, of the nearest."""
+    centres = (np.arange(pixels) + 0.5) / pixels * length
+    return np.clip(np.floor((centres - start) / (stop - start) * count), 0, count - 1).astype(int)
+
+
+def _faded_outside(clip: ClipCapture, picture: np.ndarray, size: tuple[int, int], colours: Colours) -> np.ndarray:
+    from matplotlib.colors import to_rgb
+
+    height, width = clip.footage.frames.shape[-2:]
+    left, top, right, bottom = clip.box
+    xs, ys = (np.arange(size[0]) + 0.5) / size[0] * width, (np.arange(size[1]) + 0.5) / size[1] * height
+    inside = ((ys >= top) & (ys < bottom))[:, None] & ((xs >= left) & (xs < right))[None]
+    paper = 255 * np.array(to_rgb(colours.paper))
+    faded = _OUTSIDE * picture.mean(axis=-1, keepdims=True) + (1 - _OUTSIDE) * paper
+    return np.where(inside[..., None], picture, faded).round().clip(0, 255).astype(np.uint8)
+
+
+def draw_crop(canvas: Canvas, clip: ClipCapture, panel: Panel) -> None:
+    """Outlines what the model sees of a frame."""
+    left, top = panel.scaled(clip, clip.box.left, clip.box.top)
+    right, bottom = panel.scaled(clip, clip.box.right, clip.box.bottom)
+    outline = {"xs": [left, right, right, left, left], "ys": [top, top, bottom, bottom, top]}
+    canvas.line(**outline, color=OUTLINE, linewidth=1.2, zorder=2)
+    canvas.line(**outline, color="white", linewidth=1.2, linestyle=(0, (3, 3)), zorder=2)
+
+
+def draw_point(canvas: Canvas, x: float, y: float, *, of_earlier: bool, size: float = 9.0) -> Any:
+    """Marks an interactive point; returns what ``set_data`` moves.
+
+    Args:
+        canvas: Where to draw.
+        x: On the canvas.
+        y: On the canvas.
+        of_earlier: Whether its frame is the earlier one of its pair.
+        size: In points.
+    """
+    # Where both fall together, the smaller one lies on the larger one.
+    marker, colour, factor = ("o", EARLIER, 1.0) if of_earlier else ("D", LATER, 0.7)
+    return canvas.line(
+        [x],
+        [y],
+        marker=marker,
+        markersize=size * factor,
+        markerfacecolor=colour,
+        markeredgecolor="white",
+        markeredgewidth=1.4,
+        linestyle="none",
+        zorder=4 if of_earlier else 5,
+    )
+
+
+def legend_height(clip: ClipCapture, *, more: Sequence[str] = ()) -> int:
+    """Pixels that :func:`draw_legend` takes."""
+    return _LINE * (2 + clip.is_cropped + len(more)) + 14
+
+
+def draw_legend(canvas: Canvas, clip: ClipCapture, left: float, top: float, *, more: Sequence[str] = ()) -> None:
+    """Says what points, grey and outline are, with the scale of the masks.
+
+    Args:
+        canvas: Where to draw.
+        clip: What is shown.
+        left: Of the legend.
+        top: Of the legend.
+        more: Lines about what else the picture shows.
+    """
+    line = top + _LINE / 2
+    draw_point(canvas, left + 8, line, of_earlier=True, size=8)
+    draw_point(canvas, left + 25, line, of_earlier=False, size=8)
+    canvas.text(left + 40, line, "the interactive point of a pair's earlier frame, and of its later frame")
+    line += _LINE
+    canvas.picture(_fog_scale(96, 12), left + 14, line - 6, 96, 12)
+    canvas.text(left + 2, line, "0")
+    canvas.text(left + 115, line, "1")
+    canvas.text(left + 132, line, "the soft mask round it: how much each patch counts in the alignment")
+    if clip.is_cropped:
+        line += _LINE
+        canvas.line(
+            [left + 2, left + 30], [line, line], color=canvas.colours.muted, linewidth=1.4, linestyle=(0, (3, 2.2))
+        )
+        seen = f"{clip.img_size[1]} {TIMES} {clip.img_size[0]}"
+        canvas.text(left + 40, line, f"what the model sees: this part of the frame, resized to {seen} pixels")
+    for said in more:
+        line += _LINE
+        canvas.text(left + 2, line, said)
+
+
+def _fog_scale(width: int, height: int) -> np.ndarray:
+    """How a colour goes out of the fog as the mask's weight goes from 0 to 1."""
+    weight = np.linspace(0, 1, width)[None, :, None].repeat(height, axis=0)
+    colour = np.array([236.0, 132.0, 62.0])
+    return (weight * colour + (1 - weight) * (_THROUGH_FOG * colour.mean() + _FOG)).round().astype(np.uint8)
+
+
+def frame_label(clip: ClipCapture, number: int) -> str:
+    """A frame's number as people count, with its time where it is known."""
+    seconds = clip.footage.seconds
+    return f"frame {number + 1}" if seconds is None else f"frame {number + 1} · {seconds[number]:.2f} s"
+
+
+def similarity_text(clip: AlignmentCapture, block: int, pair: int, *, between: str = " ") -> str:
+    """How alike a pair's frames are, before and after the masks."""
+    before, after = clip.similarity_before[block, pair].item(), clip.similarity_after[block, pair].item()
+    return f"{before:.4f}{between}{ARROW} {after:.4f}"
+
+
+SIMILARITY_LINE = f"numbers: cosine similarity of the pair's summed features, as they are {ARROW} under the masks"
+"""The legend of :func:`similarity_text`."""

@@ -1,0 +1,63 @@
+"""Attention roll-out as heat over the frames."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .canvas import Canvas
+from .capture import ClipCapture
+from .drawing import LEGEND_WIDTH, TIMES, Panel, draw_crop, frame_label, heat, heat_colours, panel_size, resized
+from .themes import colours_of
+
+_FRAMES_A_LINE = 8
+_SCALE = 2
+
+
+def draw_rollout(clip: ClipCapture, *, theme: str = "light") -> Canvas:
+    """Draws each frame, and below it how much of each of its patches there is in its class token in the end.
+
+    The scale is in times an even share: 1 is what a patch would have if all counted alike.
+
+    Raises:
+        ValueError: There is no such theme.
+    """
+    colours = colours_of(theme)
+    frames = len(clip.footage.frames)
+    columns = min(frames, _FRAMES_A_LINE)
+    lines = -(-frames // columns)
+    width, height = panel_size(clip, area=24_000, most=200)
+    margin, step_across, header = 16, width + 8, 26
+    step_down = header + 2 * height + 14
+    widest = max(columns * step_across, LEGEND_WIDTH) + 2 * margin
+    canvas = Canvas(widest, lines * step_down + 66, colours, scale=_SCALE)
+    shares = clip.rollout * clip.grid[0] * clip.grid[1]
+    highest = max(float(shares.max()), 2.0)
+    size = (width * _SCALE, height * _SCALE)
+    for number in range(frames):
+        line, column = divmod(number, columns)
+        left, top = margin + column * step_across, 8 + line * step_down
+        canvas.text(left, top + header - 14, frame_label(clip, number), color=colours.muted)
+        plain = resized(clip.footage.frames[number], size).round().clip(0, 255).astype(np.uint8)
+        canvas.picture(plain, left, top + header, width, height)
+        warm = heat(clip, number, shares[number], size, colours, highest=highest)
+        below = Panel(left, top + header + height + 4, width, height)
+        canvas.picture(warm, below.left, below.top, below.width, below.height)
+        if clip.is_cropped:
+            draw_crop(canvas, clip, below)
+    _draw_scale(canvas, margin, lines * step_down + 18, highest)
+    return canvas
+
+
+def _draw_scale(canvas: Canvas, left: float, middle: float, highest: float) -> None:
+    width = 200
+    ramp = (heat_colours()(np.linspace(0, 1, width))[None, :, :3] * 255).round().astype(np.uint8)
+    canvas.picture(ramp.repeat(12, axis=0), left, middle - 6, width, 12)
+    for value in (0.0, 1.0, highest):
+        x = left + value / highest * width
+        canvas.line([x, x], [middle + 6, middle + 10], color=canvas.colours.muted, linewidth=1)
+        said = f"{value:.3g}{TIMES if value else ''}"
+        # The number of the even share makes room where it lies close to an end.
+        if value != 1 or 0.12 < 1 / highest < 0.85:
+            canvas.text(x, middle + 18, said, ha="center" if value else "left", fontsize=8, color=canvas.colours.muted)
+    canvas.text(left + width + 22, middle - 2, "attention roll-out: each patch's share in its frame's class token")
+    canvas.text(left + width + 22, middle + 18, f"1{TIMES}: an even share", color=canvas.colours.muted)
