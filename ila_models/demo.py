@@ -8,21 +8,26 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from .data import create_transform, load_video
 from .data.motion import MOTION_CLASSES, TEST_SEED, encode_clip, motion_clips
 from .factory import create_model
-from .ila_vit import ILAVisionTransformer
 from .predict import Prediction, predict_video
+from .visualize.canvas import Canvas
+from .visualize.capture import ClipCapture, capture_clip, read_footage
+from .visualize.contact_sheet import draw_block
+from .visualize.drawing import Panel, draw_legend, legend_height
+from .visualize.themes import THEMES
+from .visualize.timeline import draw_bars
+from .visualize.video import as_png
+from .weights.cache import write_atomically
 
 DEMO_MODEL = "ila_vit_nano8"
 DEMO_SEED = TEST_SEED + 1
 """Of a clip that the checkpoint gets right, as it does not always: the manifest says how often."""
 
 _FRAME_RATE = 8  # per second, as slow as the motion can be followed
-_RIGHT, _OTHER, _POINT = "#1a7f37", "#8c959f", "#d1242f"
+_BLOCK = 1  # of three, the one whose points move most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,48 +69,31 @@ def run_demo(folder: str | os.PathLike[str], *, motion: str | None = None, seed:
     video, picture = folder / f"{shown.replace(' ', '_')}.mp4", folder / "demo.png"
     video.write_bytes(encode_clip(clip, _FRAME_RATE))
     predictions = tuple(predict_video(model, video))
-    frames = load_video(video, num_frames=model.num_frames)
-    draw_demo(picture, frames, _points(model, frames), shown=shown, predictions=predictions)
+    clip = capture_clip(model, read_footage(video, num_frames=model.num_frames))
+    write_atomically(picture, draw_demo(clip, shown=shown, predictions=predictions))
     return Demo(video=video, picture=picture, shown=shown, predictions=predictions)
 
 
-def draw_demo(path: Path, frames: Tensor, points: Tensor, *, shown: str, predictions: Sequence[Prediction]) -> None:
-    """Draws the frames in a row, their points on them, and below them the likeliest classes.
+def draw_demo(clip: ClipCapture, *, shown: str, predictions: Sequence[Prediction]) -> bytes:
+    """Draws the frames in a row, with points and masks of one block, and below them the likeliest classes: a PNG.
 
     Args:
-        path: The PNG to write.
-        frames: uint8 [T, 3, H, W].
-        points: (x, y) in [-1, 1] of every frame but the last, [T-1, 2].
+        clip: What the model saw.
         shown: The right class.
         predictions: The likeliest classes, best first.
     """
-    # Not through pyplot, which would choose a window system and keep the figure.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    height, width = frames.shape[-2:]
-    figure = Figure(figsize=(12, 4.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(f"The video shows a shape that is {shown}")
-    grid = figure.add_gridspec(2, len(frames), height_ratios=[1.0, 1.3])
-    pictures = [figure.add_subplot(grid[0, number]) for number in range(len(frames))]
-    for number, (axes, frame) in enumerate(zip(pictures, frames, strict=True)):
-        axes.imshow(frame.permute(1, 2, 0).numpy(), interpolation="nearest")
-        axes.set_title(f"frame {number + 1}", fontsize=9)
-        axes.set_axis_off()
-    for axes, (x, y) in zip(pictures[:-1], points.tolist(), strict=True):
-        # -1 and 1 are the centres of the outermost patches; over a whole frame, half a patch makes no difference.
-        axes.scatter((x + 1) / 2 * (width - 1), (y + 1) / 2 * (height - 1), s=60, c=_POINT, edgecolors="white")
-    bars = figure.add_subplot(grid[1, :])
-    best_last = list(reversed(predictions))
-    colours = [_RIGHT if each.label == shown else _OTHER for each in best_last]
-    drawn = bars.barh([each.label for each in best_last], [each.probability for each in best_last], color=colours)
-    bars.bar_label(drawn, [f"{each.probability:.1%}" for each in best_last], padding=4)
-    bars.set_xlim(0, 1.1)
-    bars.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "25%", "50%", "75%", "100%"])
-    bars.set_xlabel("probability (green: the right class; red above: the last block's interactive points)")
-    bars.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=110)
+    frames, top, side, margin = len(clip.footage.frames), 62, 150, 16
+    below = top + side + 8
+    chart = below + legend_height(clip) + 16
+    canvas = Canvas(frames * (side + 8) + 2 * margin, chart + 220, THEMES["light"])
+    canvas.text(margin, 20, f"The video shows a shape that is {shown}", fontsize=13, fontweight="bold")
+    canvas.text(margin, 46, f"its frames, and what block {_BLOCK} aligns of each pair of neighbours", fontsize=10)
+    draw_block(canvas, clip, _BLOCK, [Panel(margin + number * (side + 8), top, side, side) for number in range(frames)])
+    draw_legend(canvas, clip, margin, below)
+    bars = canvas.figure.add_axes((0.16, 50 / canvas.height, 0.8, 170 / canvas.height))
+    draw_bars(bars, [(each.label, each.probability) for each in predictions], canvas.colours, right=shown)
+    bars.set_xlabel("probability that the model gives; in colour, the right class")
+    return as_png(canvas.figure)
 
 
 def _first_clip(motion: str | None, *, seed: int, num_frames: int, img_size: int) -> tuple[Tensor, str]:
@@ -116,11 +104,3 @@ def _first_clip(motion: str | None, *, seed: int, num_frames: int, img_size: int
         if motion in (None, shown):
             break
     return clips[0], shown
-
-
-@torch.inference_mode()
-def _points(model: ILAVisionTransformer, frames: Tensor) -> Tensor:
-    """The last block's point of every frame as the earlier one of its pair, [T-1, 2]."""
-    _, maps = model(create_transform(model)(frames)[None], return_points=True)
-    points: Tensor = maps.points[-1, 0, :, :2]
-    return points

@@ -50,7 +50,7 @@ ALLOWED: dict[str, set[str]] = {
     "export": {"ila_vit"},
     "quantize": {"ila_vit"},
     "doctor": {"factory", "pretrained", "weights", "data", "version"},
-    "demo": {"predict", "factory", "ila_vit", "data"},
+    "demo": {"visualize", "predict", "factory", "weights", "data"},
     "publishing": {"info", "factory", "convert", "pretrained", "ila_vit", "weights", "data", "configs", "version"},
     "training": {"factory", "publishing", "alignment", "heads", "ila_vit", "data", "configs"},
     "parquet": {"weights"},

@@ -38,5 +38,6 @@ def run(options: argparse.Namespace) -> int:
     demo = run_demo(options.out, motion=options.motion, seed=options.seed)
     lines = [f"  {each.probability:6.1%}  {each.label}" for each in demo.predictions]
     said = [f"{demo.video} shows a shape that is {demo.shown}. The model's answer:", *lines, f"picture: {demo.picture}"]
+    said.append(f"see more of it: ila-models visualize {demo.video} --model {DEMO_MODEL}")
     sys.stdout.write("\n".join(said) + "\n")
     return 0

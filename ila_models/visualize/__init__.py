@@ -9,11 +9,12 @@ from .capture import AlignmentCapture, ClipCapture, Footage, capture_clip, read_
 from .contact_sheet import draw_contact_sheet
 from .rollout import roll_out
 from .rollout_sheet import draw_rollout
-from .themes import Theme
+from .themes import THEMES, Theme
 from .timeline import WindowPredictions, draw_timeline, predict_windows
 from .video import VideoCapture, Visualization, capture_video, visualize_video, write_pictures
 
 __all__ = [
+    "THEMES",
     "AlignmentCapture",
     "ClipCapture",
     "Footage",

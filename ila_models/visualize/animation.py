@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from math import ceil
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,13 +18,17 @@ from .drawing import (
     draw_crop,
     draw_legend,
     draw_point,
+    fog_scale,
     frame_label,
     legend_height,
     panel_size,
     similarity_text,
     spotlight,
 )
-from .themes import colours_of
+from .themes import EARLIER, LATER, colours_of
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SECONDS_PER_PAIR = 0.6
 """How long a pair stands: as long as two points take to be found."""
@@ -55,7 +60,7 @@ def animate_points(clip: ClipCapture, blocks: Sequence[int], *, theme: str = "li
     columns = ceil(len(blocks) / _ROWS)
     rows = ceil(len(blocks) / columns)
     width, height = panel_size(clip, area=_PIXELS / (2 * rows * columns), most=320)
-    margin, between, label, header = 16, 6, 66, 62
+    margin, between, label, header = 16, 6, 72, 62
     cell_width, cell_height = label + 2 * width + between + margin, height + 10
     canvas = Canvas(
         max(columns * cell_width + margin, LEGEND_WIDTH + 2 * margin),
@@ -100,28 +105,33 @@ def encode_gif(pictures: Sequence[np.ndarray], *, seconds: float = SECONDS_PER_P
     """Encodes pictures, uint8 [height, width, 3], as a GIF that goes round and round.
 
     All share one palette, so that what stands still does not flicker; it has fewer colours where the file would be
-    larger than :data:`MOST_GIF_BYTES`, and 32 at least.
+    larger than :data:`MOST_GIF_BYTES`, and 64 at least.
     """
     from PIL import Image
 
     images = [Image.fromarray(picture) for picture in pictures]
-    together = Image.fromarray(np.concatenate([picture[::2, ::2] for picture in pictures]))
-    for colours in (256, 128, 64, 32):
-        palette = together.quantize(colours, method=Image.Quantize.MEDIANCUT)
+    for colours in (256, 128, 64):
+        palette = _shared_palette(pictures, colours)
         first, *others = (image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images)
         file = io.BytesIO()
-        first.save(
-            file,
-            format="GIF",
-            save_all=True,
-            append_images=others,
-            duration=round(1000 * seconds),
-            loop=0,
-            optimize=False,
-        )
+        options = {"save_all": True, "append_images": others, "duration": round(1000 * seconds), "loop": 0}
+        first.save(file, format="GIF", optimize=False, **options)
         if file.tell() <= MOST_GIF_BYTES:
             break
     return file.getvalue()
+
+
+def _shared_palette(pictures: Sequence[np.ndarray], colours: int) -> Image.Image:
+    """A palette for all pictures. Marks are small, and would be left without a colour of their own by its makers."""
+    from PIL import Image
+
+    marks = np.array([[int(colour[place : place + 2], 16) for place in (1, 3, 5)] for colour in (EARLIER, LATER)])
+    kept = np.concatenate([marks, fog_scale(12, 1)[0]]).astype(np.uint8)
+    together = Image.fromarray(np.concatenate([picture[::2, ::2] for picture in pictures]))
+    found = together.quantize(colours - len(kept), method=Image.Quantize.MEDIANCUT).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(found[: 3 * (colours - len(kept))] + kept.flatten().tolist())
+    return palette
 
 
 def encode_mp4(pictures: Sequence[np.ndarray], *, seconds: float = SECONDS_PER_PAIR) -> bytes:

@@ -195,7 +195,7 @@ def draw_legend(canvas: Canvas, clip: ClipCapture, left: float, top: float, *, m
     draw_point(canvas, left + 25, line, of_earlier=False, size=8)
     canvas.text(left + 40, line, "the interactive point of a pair's earlier frame, and of its later frame")
     line += _LINE
-    canvas.picture(_fog_scale(96, 12), left + 14, line - 6, 96, 12)
+    canvas.picture(fog_scale(96, 12), left + 14, line - 6, 96, 12)
     canvas.text(left + 2, line, "0")
     canvas.text(left + 115, line, "1")
     canvas.text(left + 132, line, "the soft mask round it: how much each patch counts in the alignment")
@@ -211,8 +211,8 @@ def draw_legend(canvas: Canvas, clip: ClipCapture, left: float, top: float, *, m
         canvas.text(left + 2, line, said)
 
 
-def _fog_scale(width: int, height: int) -> np.ndarray:
-    """How a colour goes out of the fog as the mask's weight goes from 0 to 1."""
+def fog_scale(width: int, height: int) -> np.ndarray:
+    """How a colour comes out of the fog as a mask's weight goes from 0 to 1, uint8 [height, width, 3]."""
     weight = np.linspace(0, 1, width)[None, :, None].repeat(height, axis=0)
     colour = np.array([236.0, 132.0, 62.0])
     return (weight * colour + (1 - weight) * (_THROUGH_FOG * colour.mean() + _FOG)).round().astype(np.uint8)

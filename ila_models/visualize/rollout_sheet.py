@@ -59,5 +59,5 @@ def _draw_scale(canvas: Canvas, left: float, middle: float, highest: float) -> N
         # The number of the even share makes room where it lies close to an end.
         if value != 1 or 0.12 < 1 / highest < 0.85:
             canvas.text(x, middle + 18, said, ha="center" if value else "left", fontsize=8, color=canvas.colours.muted)
-    canvas.text(left + width + 22, middle - 2, "attention roll-out: each patch's share in its frame's class token")
-    canvas.text(left + width + 22, middle + 18, f"1{TIMES}: an even share", color=canvas.colours.muted)
+    said = "attention roll-out: each patch's share in its frame's class token, as a multiple of an even share"
+    canvas.text(left + width + 30, middle, said)
