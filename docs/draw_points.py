@@ -1,7 +1,7 @@
 """Draws the pictures of ``docs/visualize.md`` and of the README: ``python docs/draw_points.py``.
 
-They show the checkpoint that comes with the package on a generated clip that it was not trained on. The clip is one of
-those of which it is right and whose points move far: most move less.
+They show the checkpoint that comes with the package on a generated clip that it was not trained on. The clip was chosen
+by eye among 600: the points of its block 1 go with the shape, which they do in few clips.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ila_models.visualize import (
 )
 from ila_models.visualize.video import as_png
 
-SEED, CLIP = TEST_SEED + 1, 109
+SEED, CLIP = TEST_SEED + 1, 259
 SHOWN_ALONE = 1
 """The block of the README's animation: the one whose points move most in this model."""
 LONG = range(6)

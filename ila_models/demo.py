@@ -69,8 +69,8 @@ def run_demo(folder: str | os.PathLike[str], *, motion: str | None = None, seed:
     video, picture = folder / f"{shown.replace(' ', '_')}.mp4", folder / "demo.png"
     video.write_bytes(encode_clip(clip, _FRAME_RATE))
     predictions = tuple(predict_video(model, video))
-    clip = capture_clip(model, read_footage(video, num_frames=model.num_frames))
-    write_atomically(picture, draw_demo(clip, shown=shown, predictions=predictions))
+    captured = capture_clip(model, read_footage(video, num_frames=model.num_frames))
+    write_atomically(picture, draw_demo(captured, shown=shown, predictions=predictions))
     return Demo(video=video, picture=picture, shown=shown, predictions=predictions)
 
 

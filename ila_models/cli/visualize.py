@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
 from ..extraction.unique_names import Names
-from ..visualize import Theme, capture_video, write_pictures
+from ..visualize import Theme, capture_video, check_choices, write_pictures
 from .model_options import add_classes_option, add_weights_options, choose_device, create_named_model
 from .predict import find_videos, write
 
@@ -78,20 +78,15 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"--topk {options.topk} is out of range: give at least 1")
     sources = list(find_videos(options.videos))
     model = create_named_model(options).to(choose_device(options.device))
+    choices = {"blocks": options.blocks, "window": options.window, "stride": options.stride}
+    check_choices(model, **choices)
     themes: tuple[Theme, ...] = get_args(Theme) if options.theme == "both" else (options.theme,)
     names = Names()
     failures = []
     for source in sources:
         folder = options.out / names.give(stem_of(source))
         try:
-            capture = capture_video(
-                model,
-                source,
-                blocks=options.blocks,
-                num_frames=options.num_frames,
-                window=options.window,
-                stride=options.stride,
-            )
+            capture = capture_video(model, source, **choices)
             for theme in themes:
                 for path in write_pictures(capture, folder, theme=theme, topk=options.topk).paths:
                     write(os.fspath(path))

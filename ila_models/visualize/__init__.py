@@ -11,7 +11,7 @@ from .rollout import roll_out
 from .rollout_sheet import draw_rollout
 from .themes import THEMES, Theme
 from .timeline import WindowPredictions, draw_timeline, predict_windows
-from .video import VideoCapture, Visualization, capture_video, visualize_video, write_pictures
+from .video import VideoCapture, Visualization, capture_video, check_choices, visualize_video, write_pictures
 
 __all__ = [
     "THEMES",
@@ -25,6 +25,7 @@ __all__ = [
     "animate_points",
     "capture_clip",
     "capture_video",
+    "check_choices",
     "draw_contact_sheet",
     "draw_rollout",
     "draw_timeline",

@@ -68,7 +68,7 @@ def animate_points(clip: ClipCapture, blocks: Sequence[int], *, theme: str = "li
         colours,
     )
     left = (canvas.width - columns * cell_width - margin) / 2 + margin
-    title = canvas.text(left, 20, "", fontsize=11, fontweight="bold")
+    title = canvas.text(margin, 20, "", fontsize=11, fontweight="bold")
     titles, numbers, moving = [], [], []
     for place, block in enumerate(blocks):
         column, row = divmod(place, rows)
@@ -84,7 +84,7 @@ def animate_points(clip: ClipCapture, blocks: Sequence[int], *, theme: str = "li
                 draw_crop(canvas, clip, panel)
             path = canvas.line([], [], color="white", alpha=0.7, linewidth=1.2)
             moving.append((block, side, panel, image, path, draw_point(canvas, 0, 0, of_earlier=side == 0)))
-    draw_legend(canvas, clip, max(left - margin, 0) + margin, header + rows * cell_height + 2, more=_MORE)
+    draw_legend(canvas, clip, margin, header + rows * cell_height + 2, more=_MORE)
     pictures = []
     for number, pair in enumerate(alignment.pairs):
         title.set_text(f"pair {number + 1} of {len(alignment.pairs)}")

@@ -24,9 +24,9 @@ from .drawing import (
 from .themes import colours_of
 
 _SCALE = 2
-_LINES = (
-    "white line: joins the points of a pair; a frame of several pairs has a point of each, and the mean of their masks"
-)
+_LABEL_WIDTH = 122
+"""Pixels from frame to frame below which their labels take two lines."""
+_LINES = "white line: joins the points of a pair; a frame in two pairs shows the mean of their masks"
 
 
 def draw_contact_sheet(clip: ClipCapture, blocks: Sequence[int], *, theme: str = "light") -> Canvas:
@@ -46,8 +46,10 @@ def draw_contact_sheet(clip: ClipCapture, blocks: Sequence[int], *, theme: str =
     colours = colours_of(theme)
     frames = len(clip.footage.frames)
     width, height = panel_size(clip, area=24_000 if frames <= 8 else 15_000, most=200)
-    margin, label, header, below = 16, 62, 42, 24
-    step_across, step_down = width + 8, height + below + 6
+    step_across = width + 8
+    is_narrow = step_across < _LABEL_WIDTH
+    margin, label, header, below = 16, 62, 52 if is_narrow else 42, 36 if is_narrow else 24
+    step_down = height + below + 6
     more = (_LINES, SIMILARITY_LINE)
     canvas = Canvas(
         max(label + frames * step_across + 2 * margin, LEGEND_WIDTH + 2 * margin),
@@ -56,13 +58,15 @@ def draw_contact_sheet(clip: ClipCapture, blocks: Sequence[int], *, theme: str =
         scale=_SCALE,
     )
     for number in range(frames):
-        canvas.text(margin + label + number * step_across, header - 14, frame_label(clip, number), color=colours.muted)
+        said = frame_label(clip, number, between="\n" if is_narrow else " · ")
+        left = margin + label + number * step_across
+        canvas.text(left, header - 6, said, color=colours.muted, va="bottom")
     for row, block in enumerate(blocks):
         top = header + row * step_down
         canvas.text(margin, top + height / 2, f"block {block}")
         panels = [Panel(margin + label + number * step_across, top, width, height) for number in range(frames)]
         draw_block(canvas, clip, block, panels)
-        _write_similarities(canvas, clip, block, panels)
+        _write_similarities(canvas, clip, block, panels, between="\n" if is_narrow else " ")
     draw_legend(canvas, clip, margin, header + len(blocks) * step_down + 2, more=more)
     return canvas
 
@@ -90,15 +94,16 @@ def draw_block(canvas: Canvas, clip: ClipCapture, block: int, panels: Sequence[P
             draw_point(canvas, x, y, of_earlier=side == 0, size=8)
 
 
-def _write_similarities(canvas: Canvas, clip: ClipCapture, block: int, panels: Sequence[Panel]) -> None:
+def _write_similarities(
+    canvas: Canvas, clip: ClipCapture, block: int, panels: Sequence[Panel], *, between: str
+) -> None:
     """Below the gap between neighbours; with a frame that all are aligned with, below the other frame."""
-    alignment = clip.require_alignment()
+    alignment, muted = clip.require_alignment(), canvas.colours.muted
     common = len({pair[0] for pair in alignment.pairs}) < len(alignment.pairs)
     for number, (earlier, later) in enumerate(alignment.pairs):
         middles = [panels[frame].left + panels[frame].width / 2 for frame in (earlier, later)]
         x = sum(middles) / 2
         if common:
             x = middles[1] if sum(earlier in pair for pair in alignment.pairs) > 1 else middles[0]
-        y = panels[0].top + panels[0].height + 13
-        said = similarity_text(alignment, block, number)
-        canvas.text(x, y, said, ha="center", fontsize=8, color=canvas.colours.muted)
+        said = similarity_text(alignment, block, number, between=between)
+        canvas.text(x, panels[0].top + panels[0].height + 6, said, ha="center", va="top", fontsize=8, color=muted)

@@ -18,7 +18,7 @@ from .themes import EARLIER, LATER, OUTLINE, Colours
 
 ARROW = "\N{RIGHTWARDS ARROW}"
 TIMES = "\N{MULTIPLICATION SIGN}"
-LEGEND_WIDTH = 560
+LEGEND_WIDTH = 630
 """Pixels that the lines of a legend take at least."""
 _LINE = 21
 
@@ -71,7 +71,7 @@ def spotlight(clip: ClipCapture, number: int, weights: Tensor, size: tuple[int, 
     weight = _on_pixels(clip, weights, size)[..., None]
     fog = _THROUGH_FOG * picture.mean(axis=-1, keepdims=True) + _FOG
     shown = weight * picture + (1 - weight) * fog
-    return _faded_outside(clip, shown, size, colours)
+    return _inside_crop(clip, shown, picture, colours)
 
 
 def heat(
@@ -95,7 +95,7 @@ def heat(
     tint = heat_colours()(share[..., 0])[..., :3] * 255
     # The hotter, the less of the frame, so that colours of the upper half are those of the scale.
     opacity = 0.4 + 0.5 * share.clip(0, 1)
-    return _faded_outside(clip, 0.7 * (1 - opacity) * picture + opacity * tint, size, colours)
+    return _inside_crop(clip, 0.7 * (1 - opacity) * picture + opacity * tint, picture, colours)
 
 
 def heat_colours() -> Any:
@@ -124,21 +124,22 @@ def _on_pixels(clip: ClipCapture, values: Tensor, size: tuple[int, int]) -> np.n
 
 
 def _patches(pixels: int, length: int, start: float, stop: float, count: int) -> np.ndarray:
-    """The number of the patch that each pixel of a side lies on; outside the crop, of the nearest."""
+    """The number of the patch that each pixel of a side lies on; outside the crop, of the nearest one."""
     centres = (np.arange(pixels) + 0.5) / pixels * length
     return np.clip(np.floor((centres - start) / (stop - start) * count), 0, count - 1).astype(int)
 
 
-def _faded_outside(clip: ClipCapture, picture: np.ndarray, size: tuple[int, int], colours: Colours) -> np.ndarray:
+def _inside_crop(clip: ClipCapture, shown: np.ndarray, plain: np.ndarray, colours: Colours) -> np.ndarray:
+    """What is shown of the crop in a plain picture that is faded to paper, both [height, width, 3]."""
     from matplotlib.colors import to_rgb
 
-    height, width = clip.footage.frames.shape[-2:]
+    (height, width), (down, across) = clip.footage.frames.shape[-2:], plain.shape[:2]
     left, top, right, bottom = clip.box
-    xs, ys = (np.arange(size[0]) + 0.5) / size[0] * width, (np.arange(size[1]) + 0.5) / size[1] * height
+    xs, ys = (np.arange(across) + 0.5) / across * width, (np.arange(down) + 0.5) / down * height
     inside = ((ys >= top) & (ys < bottom))[:, None] & ((xs >= left) & (xs < right))[None]
     paper = 255 * np.array(to_rgb(colours.paper))
-    faded = _OUTSIDE * picture.mean(axis=-1, keepdims=True) + (1 - _OUTSIDE) * paper
-    return np.where(inside[..., None], picture, faded).round().clip(0, 255).astype(np.uint8)
+    faded = _OUTSIDE * plain.mean(axis=-1, keepdims=True) + (1 - _OUTSIDE) * paper
+    return np.where(inside[..., None], shown, faded).round().clip(0, 255).astype(np.uint8)
 
 
 def draw_crop(canvas: Canvas, clip: ClipCapture, panel: Panel) -> None:
@@ -218,10 +219,10 @@ def fog_scale(width: int, height: int) -> np.ndarray:
     return (weight * colour + (1 - weight) * (_THROUGH_FOG * colour.mean() + _FOG)).round().astype(np.uint8)
 
 
-def frame_label(clip: ClipCapture, number: int) -> str:
+def frame_label(clip: ClipCapture, number: int, *, between: str = " · ") -> str:
     """A frame's number as people count, with its time where it is known."""
     seconds = clip.footage.seconds
-    return f"frame {number + 1}" if seconds is None else f"frame {number + 1} · {seconds[number]:.2f} s"
+    return f"frame {number + 1}" if seconds is None else f"frame {number + 1}{between}{seconds[number]:.2f} s"
 
 
 def similarity_text(clip: AlignmentCapture, block: int, pair: int, *, between: str = " ") -> str:

@@ -16,7 +16,8 @@ _SCALE = 2
 def draw_rollout(clip: ClipCapture, *, theme: str = "light") -> Canvas:
     """Draws each frame, and below it how much of each of its patches there is in its class token in the end.
 
-    The scale is in times an even share: 1 is what a patch would have if all counted alike.
+    The scale is in times an even share: 1 is what a patch would have if all counted alike. It ends where one patch of a
+    hundred lies beyond it, and at twice the even share at least, so that nothing is made of mere noise.
 
     Raises:
         ValueError: There is no such theme.
@@ -31,7 +32,7 @@ def draw_rollout(clip: ClipCapture, *, theme: str = "light") -> Canvas:
     widest = max(columns * step_across, LEGEND_WIDTH) + 2 * margin
     canvas = Canvas(widest, lines * step_down + 66, colours, scale=_SCALE)
     shares = clip.rollout * clip.grid[0] * clip.grid[1]
-    highest = max(float(shares.max()), 2.0)
+    highest = max(float(shares.flatten().quantile(0.99)), 2.0)
     size = (width * _SCALE, height * _SCALE)
     for number in range(frames):
         line, column = divmod(number, columns)
@@ -55,9 +56,9 @@ def _draw_scale(canvas: Canvas, left: float, middle: float, highest: float) -> N
     for value in (0.0, 1.0, highest):
         x = left + value / highest * width
         canvas.line([x, x], [middle + 6, middle + 10], color=canvas.colours.muted, linewidth=1)
-        said = f"{value:.3g}{TIMES if value else ''}"
-        # The number of the even share makes room where it lies close to an end.
-        if value != 1 or 0.12 < 1 / highest < 0.85:
-            canvas.text(x, middle + 18, said, ha="center" if value else "left", fontsize=8, color=canvas.colours.muted)
-    said = "attention roll-out: each patch's share in its frame's class token, as a multiple of an even share"
-    canvas.text(left + width + 30, middle, said)
+        said = {0.0: "0", 1.0: f"1{TIMES}"}.get(value, f"{value:.2g}{TIMES} or more")
+        # The number of the even share makes room where it lies close to the other ones.
+        if value != 1 or 0.1 < 1 / highest < 0.7:
+            canvas.text(x, middle + 18, said, ha="left" if not value else "center", fontsize=8)
+    canvas.text(left + width + 36, middle - 2, "attention roll-out: each patch's share in its frame's class token")
+    canvas.text(left + width + 52, middle + 18, "as a multiple of an even share", color=canvas.colours.muted)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..features import WindowSettings
 from ..ila_vit import ILAVisionTransformer
 from ..weights.cache import write_atomically
 from .animation import animate_points, encode_gif, encode_mp4
@@ -123,23 +124,41 @@ def capture_video(
     fps: float | None = None,
 ) -> VideoCapture:
     """The numbers of :func:`visualize_video`, without a picture; the arguments and errors are its own."""
-    check_is_unfused(model)
-    if blocks is not None and not model.has_points:
-        raise ValueError(f"blocks={list(blocks)}: blocks of alignment={model.config.alignment!r} predict no points")
-    if window is None and stride is not None:
-        raise ValueError(f"stride={stride} without a window: give window, or leave both out for the whole video")
-    if window is not None and not model.num_classes:
-        raise ValueError(f"window={window} is for the classes of the timeline, and the model has none")
-    chosen = choose_blocks(blocks, len(model.blocks)) if model.has_points else ()
+    chosen = check_choices(model, blocks=blocks, num_frames=num_frames, window=window, stride=stride)
     wanted = model.num_frames if num_frames is None else num_frames
-    if wanted < 2:
-        raise ValueError(f"num_frames={wanted} is out of range: pairs of frames are shown, give 2 or more")
     clip = capture_clip(model, read_footage(source, num_frames=wanted, fps=fps))
     if window is None:
         predictions = predictions_of_clip(clip, class_labels(model))
     else:
         predictions = predict_windows(model, source, window=window, stride=stride, num_frames=num_frames, fps=fps)
     return VideoCapture(clip=clip, blocks=chosen, predictions=predictions)
+
+
+def check_choices(
+    model: ILAVisionTransformer,
+    *,
+    blocks: Sequence[int] | None = None,
+    num_frames: int | None = None,
+    window: float | None = None,
+    stride: float | None = None,
+) -> tuple[int, ...]:
+    """Refuses what does not go with a model, before a video is read; returns the blocks to show.
+
+    Raises:
+        ValueError: An argument is out of range or goes not with the model, or the model is fused.
+    """
+    check_is_unfused(model)
+    WindowSettings(num_frames=model.num_frames if num_frames is None else num_frames, window=window, stride=stride)
+    if window is not None and not model.num_classes:
+        raise ValueError(
+            f"window={window} is for the classes of the timeline, and the model has none: create it with"
+            " class_names=[...], or leave the window out"
+        )
+    if model.has_points:
+        return choose_blocks(blocks, len(model.blocks))
+    if blocks is not None:
+        raise ValueError(f"blocks={list(blocks)}: blocks of alignment={model.config.alignment!r} predict no points")
+    return ()
 
 
 def write_pictures(
