@@ -28,7 +28,7 @@ from ila_models.visualize.video import as_png
 SEED, CLIP = TEST_SEED + 1, 259
 SHOWN_ALONE = 1
 """The block of the README's animation: the one whose points move most in this model."""
-LONG = range(6)
+LONG = range(5)
 """Clips that are put end to end for the timeline."""
 RATE = 8
 """Frames a second, as slow as the motion can be followed."""
@@ -54,21 +54,14 @@ def draw(folder: Path) -> None:
     for theme in THEMES:
         animation = encode_gif(animate_points(capture.clip, (SHOWN_ALONE,), theme=theme))
         (folder / f"points_{theme}.gif").write_bytes(animation)
-        for name, figure in (
-            ("contact_sheet", draw_contact_sheet(capture.clip, capture.blocks, theme=theme).figure),
-            ("rollout", draw_rollout(capture.clip, theme=theme).figure),
-            ("timeline", draw_timeline(along.predictions, along.clip, theme=theme)),
+        timeline = as_png(draw_timeline(along.predictions, along.clip, theme=theme))
+        for name, picture in (
+            ("contact_sheet", Image.fromarray(draw_contact_sheet(capture.clip, capture.blocks, theme=theme).pixels())),
+            ("rollout", Image.fromarray(draw_rollout(capture.clip, theme=theme).pixels())),
+            ("timeline", Image.open(io.BytesIO(timeline)).convert("RGB")),
         ):
-            (folder / f"visualize_{name}_{theme}.png").write_bytes(small_png(as_png(figure)))
-
-
-def small_png(content: bytes) -> bytes:
-    """A PNG of fewer pixels."""
-    picture = Image.open(io.BytesIO(content)).convert("RGB")
-    picture.thumbnail((WIDEST, WIDEST), Image.Resampling.LANCZOS)
-    file = io.BytesIO()
-    picture.save(file, "PNG", optimize=True)
-    return file.getvalue()
+            picture.thumbnail((WIDEST, WIDEST), Image.Resampling.LANCZOS)
+            picture.save(folder / f"visualize_{name}_{theme}.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import runpy
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,17 @@ def test_similarity_is_that_of_the_loss(target: str) -> None:
     loss = similarity_loss(seen[0].message[:, :, 1:], seen[0].maps.masks, target)
     torch.testing.assert_close(1 - captured.similarity_after[1].mean(), loss, rtol=0, atol=1e-5)
     assert (captured.similarity_before - captured.similarity_after).abs().max() > 1e-3
+
+
+def test_sixteen_bits_show_the_same() -> None:
+    model, footage = with_points(), read_footage(noise(), num_frames=4)
+    wanted, found = (capture_clip(each, footage) for each in (model, deepcopy(model).bfloat16()))
+    assert wanted.alignment is not None
+    assert found.alignment is not None
+    assert found.alignment.points.dtype == found.rollout.dtype == torch.float32
+    torch.testing.assert_close(found.alignment.points, wanted.alignment.points, rtol=0, atol=0.1)
+    torch.testing.assert_close(found.alignment.similarity_before, wanted.alignment.similarity_before, rtol=0, atol=0.05)
+    torch.testing.assert_close(found.rollout, wanted.rollout, rtol=0.1, atol=0.01)
 
 
 def test_roll_out_is_the_naive_product() -> None:
@@ -371,6 +383,15 @@ def test_the_timeline_names_classes(clip: ClipCapture) -> None:
         assert {"surfing", "tai chi", "a class whose name is too\N{HORIZONTAL ELLIPSIS}"} <= set(said)
         assert any("70.0%" in text for text in said) == (len(spans) == 1)
         assert any("3 windows of 1 s" in text for text in said) == (len(spans) == 3)
+
+
+def test_bars_of_a_long_video_are_not_covered_by_the_lines_between_them(clip: ClipCapture) -> None:
+    starts = torch.arange(2000.0)
+    rows = torch.tensor([[0.9, 0.1]]).repeat(2000, 1)
+    predictions = WindowPredictions(spans=torch.stack([starts, starts + 1], 1), probabilities=rows, labels=("a", "b"))
+    picture = Image.open(io.BytesIO(as_png(draw_timeline(predictions, clip)))).convert("RGB")
+    accent = (np.abs(np.asarray(picture).astype(int) - rgb(THEMES["light"].accent)).max(axis=-1) < 20).mean()
+    assert accent > 0.1
 
 
 # A whole video

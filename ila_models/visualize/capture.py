@@ -172,7 +172,7 @@ def capture_clip(model: ILAVisionTransformer, footage: Footage) -> ClipCapture:
     alignment = None
     if maps is not None:
         earlier, later = pair_frames(torch.arange(clip.shape[1])[None], model.config.alignment_target)
-        before, after = (torch.cat(values).float().cpu() for values in zip(*similarities, strict=True))
+        before, after = (torch.cat(values).cpu() for values in zip(*similarities, strict=True))
         alignment = AlignmentCapture(
             pairs=tuple(zip(earlier[0].tolist(), later[0].tolist(), strict=True)),
             points=maps.points[:, 0].float().cpu(),
@@ -199,7 +199,8 @@ def recorded_similarity(model: ILAVisionTransformer) -> Iterator[list[tuple[Tens
     seen: list[tuple[Tensor, Tensor]] = []
 
     def see(module: nn.Module, arguments: tuple[Any, ...], aligned: Aligned) -> None:
-        patches, masks = aligned.message[:, :, 1:], aligned.maps.masks
+        # In 16 bits, sums over hundreds of patches would be alike for their rounding.
+        patches, masks = aligned.message[:, :, 1:].float(), aligned.maps.masks.float()
         seen.append((pair_similarity(patches, torch.ones_like(masks), target), pair_similarity(patches, masks, target)))
 
     with contextlib.ExitStack() as stack:

@@ -6,7 +6,6 @@ Shapes: W windows, C classes.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DPI = 200
+_MOST_LINES = 80
+"""Between windows; more would leave nothing of what is between them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,12 +169,14 @@ def _draw_rows(rows: list[Axes], predictions: WindowPredictions, chosen: list[in
     # Windows may overlap: a bar reaches halfway to the neighbours' middles, and for windows end to end that is theirs.
     between = (middles[:-1] + middles[1:]) / 2
     edges = torch.cat([starts[:1], between, ends[-1:]]).tolist()
-    widths = [right - left for left, right in pairwise(edges)]
     best = predictions.probabilities.argmax(dim=1)
     for axes, index in zip(rows, chosen, strict=True):
-        heights = predictions.probabilities[:, index].tolist()
-        fills = [colours.accent if winner == index else colours.muted for winner in best.tolist()]
-        axes.bar(edges[:-1], heights, width=widths, align="edge", color=fills, edgecolor=colours.paper, linewidth=0.8)
+        heights = predictions.probabilities[:, index]
+        # One shape for all windows: of a day of video, bars by themselves would take minutes to draw.
+        axes.stairs(heights.tolist(), edges, fill=True, color=colours.muted)
+        axes.stairs((heights * (best == index)).tolist(), edges, fill=True, color=colours.accent)
+        if len(heights) <= _MOST_LINES:
+            axes.vlines(edges[1:-1], 0, 1, color=colours.paper, linewidth=0.8)
         axes.set_ylim(0, 1)
         axes.set_yticks([0, 0.5, 1], ["0", "", "100%"], fontsize=7)
         axes.grid(axis="y", color=colours.muted, alpha=0.25, linewidth=0.6)
