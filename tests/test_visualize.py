@@ -337,6 +337,14 @@ def test_the_animation_and_its_files(clip: ClipCapture, monkeypatch: pytest.Monk
     assert len(encode_gif(pictures)) < whole
 
 
+def test_blocks_that_there_are_not(clip: ClipCapture) -> None:
+    for draw in (animate_points, draw_contact_sheet):
+        with pytest.raises(ValueError, match="blocks 2 are out of range: the model has blocks 0 to 1"):
+            draw(clip, (0, 2))
+        with pytest.raises(ValueError, match="blocks is empty"):
+            draw(clip, ())
+
+
 def test_many_blocks_and_frames_find_room() -> None:
     model = with_points(depth=6)
     clip = capture_clip(model, read_footage(noise(12, height=160, width=60), num_frames=12))
@@ -362,6 +370,19 @@ def test_the_contact_sheet_says_what_it_shows(clip: ClipCapture) -> None:
     assert any("interactive point" in text for text in said)
     assert any("soft mask" in text for text in said)
     assert any("resized to 64 \N{MULTIPLICATION SIGN} 64 pixels" in text for text in said)
+
+
+@pytest.mark.parametrize(
+    ("target", "below"), [("neighbours", [0.5, 1.5, 2.5]), ("first", [1, 2, 3]), ("middle", [0, 1, 3])]
+)
+def test_similarities_stand_below_their_pairs(target: str, below: list[float]) -> None:
+    clip = capture_clip(with_points(alignment_target=target), read_footage(noise(), num_frames=4))
+    figure = draw_contact_sheet(clip, (0,)).figure
+    frames = [text for text in figure.findobj(Text) if text.get_text().startswith("frame")]
+    numbers = [text for text in figure.findobj(Text) if text.get_text().startswith(("0.", "-0.", "1."))]
+    first, step = frames[0].get_position()[0], frames[1].get_position()[0] - frames[0].get_position()[0]
+    middle = first + (step - 8) / 2
+    assert [(text.get_position()[0] - middle) / step for text in numbers] == pytest.approx(below)
 
 
 def test_the_roll_out_says_its_scale(clip: ClipCapture) -> None:
@@ -460,6 +481,8 @@ def test_models_that_cannot_be_looked_at(tmp_path: Path) -> None:
         visualize_video(with_points(head="none"), noise(4), tmp_path, window=1.0, fps=4)
     with pytest.raises(ValueError, match=r"blocks=\[0\]: blocks of alignment='cross_frame' predict no points"):
         visualize_video(with_points(alignment="cross_frame"), noise(4), tmp_path, blocks=[0])
+    with pytest.raises(TypeError, match="the model is a Linear"):
+        visualize_video(torch.nn.Linear(2, 2), noise(4), tmp_path)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="fps=4 is for frames"):
         visualize_video(with_points(), write_clip(tmp_path / "a.mp4"), tmp_path, fps=4)
 

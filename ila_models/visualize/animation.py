@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .canvas import Canvas
-from .capture import ClipCapture
+from .capture import ClipCapture, choose_blocks
 from .drawing import (
     LEGEND_WIDTH,
     SIMILARITY_LINE,
@@ -53,10 +53,10 @@ def animate_points(clip: ClipCapture, blocks: Sequence[int], *, theme: str = "li
         A picture for each pair, uint8 [height, width, 3], both even.
 
     Raises:
-        ValueError: The clip has no points, or there is no such theme.
+        ValueError: The clip has no points, or there is no such block or theme.
     """
     alignment = clip.require_alignment()
-    colours = colours_of(theme)
+    blocks, colours = choose_blocks(blocks, len(alignment.points)), colours_of(theme)
     columns = ceil(len(blocks) / _ROWS)
     rows = ceil(len(blocks) / columns)
     width, height = panel_size(clip, area=_PIXELS / (2 * rows * columns), most=320)
@@ -145,6 +145,6 @@ def encode_mp4(pictures: Sequence[np.ndarray], *, seconds: float = SECONDS_PER_P
         stream.pix_fmt = "yuv420p"
         for picture in pictures:
             for _ in range(round(seconds * _FRAME_RATE)):
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode(None))
     return file.getvalue()

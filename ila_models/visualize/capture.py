@@ -56,6 +56,11 @@ class AlignmentCapture:
     similarity_before: Tensor
     similarity_after: Tensor
 
+    @property
+    def are_neighbours(self) -> bool:
+        """Whether each frame is aligned with the next one, not all with a common one."""
+        return all(later == earlier + 1 for earlier, later in self.pairs)
+
     def point(self, block: int, pair: int, side: int) -> tuple[float, float]:
         """(x, y) of a pair's earlier frame (side 0) or its later one (side 1)."""
         x, y = self.points[block, pair, 2 * side : 2 * side + 2].tolist()
@@ -71,7 +76,6 @@ class ClipCapture:
         img_size: (height, width) of the crop that the model sees, in pixels.
         box: Where that crop lies in a frame.
         grid: Patches along the height and the width of the crop.
-        depth: Blocks of the model.
         alignment: Points and masks; None of a form without them.
         rollout: [T, h, w]: each patch's share in its frame's class token after the last block; sums to one over a
             frame.
@@ -82,7 +86,6 @@ class ClipCapture:
     img_size: tuple[int, int]
     box: CropBox
     grid: tuple[int, int]
-    depth: int
     alignment: AlignmentCapture | None
     rollout: Tensor
     logits: Tensor | None
@@ -185,7 +188,6 @@ def capture_clip(model: ILAVisionTransformer, footage: Footage) -> ClipCapture:
         img_size=transform.img_size,
         box=transform.crop_boxes(*footage.frames.shape[-2:])[0],
         grid=model.grid_size,
-        depth=len(model.blocks),
         alignment=alignment,
         rollout=patches / patches.sum(dim=(-2, -1), keepdim=True),
         logits=logits,

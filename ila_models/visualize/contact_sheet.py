@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from statistics import mean
 
 import torch
 
 from .canvas import Canvas
-from .capture import ClipCapture
+from .capture import ClipCapture, choose_blocks
 from .drawing import (
     LEGEND_WIDTH,
     SIMILARITY_LINE,
@@ -26,7 +28,7 @@ from .themes import colours_of
 _SCALE = 2
 _LABEL_WIDTH = 122
 """Pixels from frame to frame below which their labels take two lines."""
-_LINES = "white line: joins the points of a pair; a frame in two pairs shows the mean of their masks"
+_LINES = "white line: joins the points of a pair; a frame in several pairs shows the mean of their masks"
 
 
 def draw_contact_sheet(clip: ClipCapture, blocks: Sequence[int], *, theme: str = "light") -> Canvas:
@@ -40,9 +42,9 @@ def draw_contact_sheet(clip: ClipCapture, blocks: Sequence[int], *, theme: str =
         theme: Of the page that it is for.
 
     Raises:
-        ValueError: The clip has no points, or there is no such theme.
+        ValueError: The clip has no points, or there is no such block or theme.
     """
-    clip.require_alignment()
+    blocks = choose_blocks(blocks, len(clip.require_alignment().points))
     colours = colours_of(theme)
     frames = len(clip.footage.frames)
     width, height = panel_size(clip, area=24_000 if frames <= 8 else 15_000, most=200)
@@ -88,7 +90,7 @@ def draw_block(canvas: Canvas, clip: ClipCapture, block: int, panels: Sequence[P
             draw_crop(canvas, clip, panel)
     for number, pair in enumerate(alignment.pairs):
         places = [panels[pair[side]].place(clip, *alignment.point(block, number, side)) for side in (0, 1)]
-        if pair[1] == pair[0] + 1:
+        if alignment.are_neighbours:
             canvas.line(*map(list, zip(*places, strict=True)), color="white", linewidth=1.3, alpha=0.85, zorder=3)
         for side, (x, y) in enumerate(places):
             draw_point(canvas, x, y, of_earlier=side == 0, size=8)
@@ -99,11 +101,9 @@ def _write_similarities(
 ) -> None:
     """Below the gap between neighbours; with a frame that all are aligned with, below the other frame."""
     alignment, muted = clip.require_alignment(), canvas.colours.muted
-    common = len({pair[0] for pair in alignment.pairs}) < len(alignment.pairs)
-    for number, (earlier, later) in enumerate(alignment.pairs):
-        middles = [panels[frame].left + panels[frame].width / 2 for frame in (earlier, later)]
-        x = sum(middles) / 2
-        if common:
-            x = middles[1] if sum(earlier in pair for pair in alignment.pairs) > 1 else middles[0]
+    stands = Counter(frame for pair in alignment.pairs for frame in pair)
+    for number, pair in enumerate(alignment.pairs):
+        below = pair if alignment.are_neighbours else [frame for frame in pair if stands[frame] == 1]
+        x = mean(panels[frame].left + panels[frame].width / 2 for frame in below)
         said = similarity_text(alignment, block, number, between=between)
         canvas.text(x, panels[0].top + panels[0].height + 6, said, ha="center", va="top", fontsize=8, color=muted)

@@ -101,6 +101,7 @@ def visualize_video(
         fps: Frames a second, of frames; a video has time stamps of its own.
 
     Raises:
+        TypeError: The source is of a wrong kind, or it is another kind of model.
         ValueError: An argument is out of range or goes not with the model, or the model is fused or in training mode.
         FileNotFoundError: There is no such file.
         VideoError: The video cannot be used; a subclass of ValueError.
@@ -145,8 +146,11 @@ def check_choices(
     """Refuses what does not go with a model, before a video is read; returns the blocks to show.
 
     Raises:
+        TypeError: It is another kind of model.
         ValueError: An argument is out of range or goes not with the model, or the model is fused.
     """
+    if not isinstance(model, ILAVisionTransformer):
+        raise TypeError(f"the model is a {type(model).__name__}: only those of ila_models.create_model can be drawn")
     check_is_unfused(model)
     WindowSettings(num_frames=model.num_frames if num_frames is None else num_frames, window=window, stride=stride)
     if window is not None and not model.num_classes:
