@@ -10,6 +10,7 @@ Three ways in::
 import logging as _logging
 
 from . import timm_bridge as timm_bridge  # importing it makes timm know the models
+from .aligned_pretrained import load_aligned_vit
 from .aligned_vit import AlignedViT, add_alignment
 from .alignment import AlignmentMaps
 from .convert import convert_checkpoint
@@ -77,6 +78,7 @@ __all__ = [
     "is_model",
     "list_models",
     "list_pretrained",
+    "load_aligned_vit",
     "load_clips",
     "load_text_encoder",
     "load_video",

@@ -10,7 +10,9 @@ D channels of a token, E channels of the image model's vector.
 
 from __future__ import annotations
 
-from typing import Any, Protocol, cast
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, cast, get_args
 
 import torch
 import torch.utils.checkpoint
@@ -19,23 +21,19 @@ from torch import Tensor, nn
 from .alignment import MIN_GRID, WINDOW_OFFSET, AlignmentMaps
 from .blocks.fused import AddsFused
 from .blocks.residual import AddsAligned
-from .configs import HEAD_WIDTH, AlignmentTarget, InteractiveBlock
+from .configs import HEAD_WIDTH, AlignedConfig, AlignmentTarget, InteractiveBlock
+from .contracts import check_video
+from .image_model import (
+    ImageModel,
+    ImageModelRecipe,
+    current_arguments,
+    img_size_of,
+    input_contract,
+    pretrained_cfg_of,
+    recipe_of,
+)
 from .temporal import TemporalHead
-
-
-class ImageModel(Protocol):
-    """What timm's vision transformers have in common, of whatever family they are."""
-
-    blocks: nn.Module
-    num_prefix_tokens: int
-    num_features: int
-    head_hidden_size: int
-
-    def forward_features(self, x: Tensor) -> Tensor:
-        """Images to tokens."""
-
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Tokens to vectors, or to logits."""
+from .text import check_class_names
 
 
 class _Around(nn.Module):
@@ -138,32 +136,71 @@ class AlignedViT(nn.Module):
     Attributes:
         vit: The image model, with aligned blocks in it.
         temporal: The transformer over its frame vectors, which begins as their mean.
+        config: The numbers of what was added to the image model.
         num_frames: Frames that the temporal positions are made for; a clip may have another number.
+        pretrained_cfg: What frames must be, see :func:`~ila_models.create_transform`: as timm says of the image model.
+        class_names: Names of the classes, in order, where somebody said them.
         alignment_loss: Summed similarity loss of the last training forward; None before.
     """
 
-    def __init__(self, vit: nn.Module, *, num_frames: int, temporal_depth: int) -> None:
-        """Takes an image model whose blocks are aligned; :func:`add_alignment` makes one."""
+    has_points = True
+    has_text_head = False
+    has_video_prompts = False
+
+    def __init__(self, vit: nn.Module, config: AlignedConfig, recipe: ImageModelRecipe | None) -> None:
+        """Takes an image model whose blocks are aligned; :func:`add_alignment` makes one.
+
+        Args:
+            vit: The image model.
+            config: The numbers of what was added.
+            recipe: How the image model is built again; None where nobody knows, and the model cannot be published.
+        """
         super().__init__()
         self.vit = vit
-        self.num_frames = num_frames
-        self.temporal = TemporalHead(self._image_model.head_hidden_size, num_frames=num_frames, depth=temporal_depth)
+        self.config = config
+        self.num_frames = config.num_frames
+        self.img_size = img_size_of(vit)
+        self.grid_size: tuple[int, int] = tuple(cast("Any", vit).patch_embed.grid_size)
+        self.num_features = self._image_model.num_features
+        self.head_hidden_size = self._image_model.head_hidden_size
+        self.pretrained_cfg: dict[str, Any] = _pretrained_cfg(vit, config)
+        self.class_names: tuple[str, ...] | None = None
+        self.temporal = TemporalHead(self.head_hidden_size, num_frames=config.num_frames, depth=config.temporal_depth)
         self.temporal.init_identity()
         self.alignment_loss: Tensor | None = None
+        self._recipe = recipe
 
     @property
     def _image_model(self) -> ImageModel:
         return cast("ImageModel", self.vit)
 
     @property
-    def _blocks(self) -> list[_Around]:
+    def blocks(self) -> list[_Around]:
+        """The image model's blocks, in alignment."""
         return cast("list[_Around]", list(cast("nn.Sequential", self._image_model.blocks).children()))
+
+    @property
+    def recipe(self) -> ImageModelRecipe | None:
+        """How the image model is built again, with the classes that it has now; None where nobody knows."""
+        if self._recipe is None:
+            return None
+        return ImageModelRecipe(self._recipe.architecture, self._recipe.arguments | current_arguments(self.vit))
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens L of a frame: those before the patches, and the patches."""
+        return self._image_model.num_prefix_tokens + self.grid_size[0] * self.grid_size[1]
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the image model's classifier."""
+        return self._image_model.num_classes
 
     def forward(self, video: Tensor, *, return_points: bool = False) -> Tensor | tuple[Tensor, AlignmentMaps]:
         """Classifies clips.
 
         Args:
-            video: [B, T, 3, H, W], normalised as the image model wants it, T at least 2.
+            video: [B, T, 3, H, W], normalised as the image model wants it, T at least 2, H and W as it was built.
             return_points: Return the interactive points and masks of every block as well.
 
         Returns:
@@ -171,63 +208,129 @@ class AlignedViT(nn.Module):
             a pair of that and the points [depth, B, T-1, 4] with their masks [depth, B, T-1, 2, h, w].
 
         Raises:
+            TypeError: ``video`` is not a float tensor.
             ValueError: ``video`` has another shape.
         """
-        output = self.forward_head(self.forward_frames(video))
-        if not return_points:
-            return output
-        maps = [cast("AlignmentMaps", block.maps) for block in self._blocks]
-        return output, AlignmentMaps(*(torch.stack(each) for each in zip(*maps, strict=True)))
+        tokens, maps = self.forward_blocks(video)
+        output = self.forward_head(tokens)
+        return (output, maps) if return_points else output
 
-    def forward_frames(self, video: Tensor) -> Tensor:
-        """Vectors of the frames of clips [B, T, 3, H, W], as the image model pools them: [B, T, E]."""
-        if video.ndim != 5 or video.shape[1] < 2 or video.shape[2] != 3:
-            raise ValueError(
-                f"video has shape {list(video.shape)}: expected [B, T, 3, H, W] with T of at least 2; its neighbouring"
-                " frames are aligned"
-            )
-        blocks = self._blocks
+    def forward_features(self, video: Tensor) -> Tensor:
+        """Tokens [B, T, L, D] as the image model's own ``forward_features`` ends with them; see :meth:`forward`."""
+        return self.forward_blocks(video)[0]
+
+    def forward_blocks(self, video: Tensor) -> tuple[Tensor, AlignmentMaps]:
+        """Tokens, as :meth:`forward_features`, with the points and masks of every block as :meth:`forward` has them."""
+        check_video(video, self.img_size, self.temporal.pos_embed.dtype)
+        blocks = self.blocks
         for block in blocks:
             block.num_frames = video.shape[1]
-        tokens = self._image_model.forward_features(video.flatten(0, 1))
-        vectors = self._image_model.forward_head(tokens, pre_logits=True)
+        tokens = self._image_model.forward_features(video.flatten(0, 1)).unflatten(0, video.shape[:2])
         losses = [block.similarity_loss for block in blocks if block.similarity_loss is not None]
         self.alignment_loss = torch.stack(losses).sum() if losses else None
-        return vectors.unflatten(0, video.shape[:2])
+        maps = [cast("AlignmentMaps", block.maps) for block in blocks]
+        for block in blocks:
+            # They belong to this pass's graph, which a model must not keep, nor a copy of it.
+            block.maps = block.similarity_loss = None
+        return tokens, AlignmentMaps(*(torch.stack(each) for each in zip(*maps, strict=True)))
 
-    def forward_head(self, frames: Tensor, *, pre_logits: bool = False) -> Tensor:
-        """Maps frame vectors [B, T, E] to logits [B, C], with ``pre_logits`` to video vectors [B, E]."""
+    def forward_frames(self, x: Tensor) -> Tensor:
+        """Maps tokens [B, T, L, D] to frame vectors [B, T, E], as the image model pools them."""
+        return self._image_model.forward_head(x.flatten(0, 1), pre_logits=True).unflatten(0, x.shape[:2])
+
+    def forward_video(self, frames: Tensor) -> Tensor:
+        """Maps frame vectors [B, T, E] to video vectors [B, E]."""
         # A temporal head gives the frames twice: by way of its layers, and past them.
         video: Tensor = self.temporal(frames) / 2
-        return video if pre_logits else self.get_classifier()(video)
+        return video
+
+    def forward_pre_head(self, video_vectors: Tensor) -> Tensor:
+        """What the classifier sees of video vectors [B, E]: they themselves."""
+        return video_vectors
+
+    def forward_logits(self, video_vectors: Tensor, x: Tensor) -> Tensor:
+        """Logits [B, C] of video vectors [B, E]; the tokens that they came of are not looked at again."""
+        logits: Tensor = self.get_classifier()(video_vectors)
+        return logits
+
+    def forward_head(self, x: Tensor, *, pre_logits: bool = False) -> Tensor:
+        """Maps tokens [B, T, L, D] to logits [B, C], with ``pre_logits`` to video vectors [B, E]."""
+        video = self.forward_video(self.forward_frames(x))
+        return video if pre_logits else self.forward_logits(video, x)
 
     def get_classifier(self) -> nn.Module:
         """The image model's classifier."""
-        classifier: nn.Module = cast("Any", self.vit).get_classifier()
-        return classifier
+        return self._image_model.get_classifier()
 
-    def reset_classifier(self, num_classes: int) -> None:
+    def reset_classifier(self, num_classes: int, *, class_names: Sequence[str] | None = None) -> None:
         """Replaces the classifier by a fresh one of ``num_classes``, or by none with 0."""
-        cast("Any", self.vit).reset_classifier(num_classes)
+        checked = None if class_names is None else check_class_names(class_names)
+        if checked is not None and len(checked) != num_classes:
+            raise ValueError(f"{len(checked)} class_names for num_classes={num_classes}: give one name per class")
+        self._image_model.reset_classifier(num_classes)
+        self.get_classifier().to(self.temporal.pos_embed.device, self.temporal.pos_embed.dtype)
+        self.class_names = checked
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Recomputes the image model's blocks in the backward pass instead of keeping their activations."""
-        for block in self._blocks:
+        for block in self.blocks:
             block.grad_checkpointing = enable
 
     def set_window_offset(self, offset: float) -> None:
         """Sets the distance of the nine masks that training averages; the released recipe halves it in the end."""
-        for block in self._blocks:
-            cast("Any", block).window_offset.fill_(offset)
+        for block in self.blocks:
+            block.window_offset.fill_(offset)
+
+    def init_from_scratch(self) -> None:
+        """Lets alignment speak from the first step on, for training from random weights.
+
+        The layers by which it enters the blocks start at zero, to keep the image model's answers.
+        """
+        for block in cast("list[AlignedBlock]", self.blocks):
+            for layer in block.silent_layers():
+                layer.reset_parameters()
+
+    def no_weight_decay(self) -> set[str]:
+        """Parameters that are not weight matrices although they have several dimensions."""
+        own: set[str] = getattr(self.vit, "no_weight_decay", set)()
+        return {*(f"vit.{name}" for name in own), "temporal.pos_embed"}
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Parameter groups for layer-wise learning rates, as timm's ``group_parameters`` reads them."""
+        blocks = r"^vit\.blocks\.(\d+)"
+        stem = r"^vit\.(?:cls_token|pos_embed|reg_token|patch_embed|norm_pre|rope)"
+        return {"stem": stem, "blocks": blocks if coarse else [(blocks, None), (r"^vit\.|^temporal", (99999,))]}
 
     def fuse(self) -> AlignedViT:
-        """Rearranges the alignment for inference, in place: the same answers but for rounding, in less time."""
+        """Rearranges the alignment for inference, in place: the same answers but for rounding, in less time.
+
+        A fused model cannot be trained, saved, or given weights.
+        """
         self.eval()
         container = cast("nn.Sequential", self._image_model.blocks)
-        for index, block in enumerate(self._blocks):
+        for index, block in enumerate(self.blocks):
             if isinstance(block, AlignedBlock):
                 container[index] = block.fuse()
         return self
+
+    @property
+    def inference_form(self) -> str | None:
+        """How the model was changed for inference, "fused"; None where it was not."""
+        return "fused" if isinstance(self.blocks[-1], FusedAlignedBlock) else None
+
+    def train(self, mode: bool = True) -> AlignedViT:
+        """Sets training or evaluation mode.
+
+        Raises:
+            RuntimeError: Training is asked of a model for inference.
+        """
+        if mode and self.inference_form:
+            raise RuntimeError("this model is fused for inference and cannot be trained: make it anew, without fuse()")
+        return super().train(mode)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles leave the last loss behind: its graph can be neither copied nor pickled."""
+        return {**self.__dict__, "alignment_loss": None}
 
 
 def add_alignment(
@@ -238,6 +341,7 @@ def add_alignment(
     interactive: InteractiveBlock = "separable",
     alignment_target: AlignmentTarget = "neighbours",
     temporal_depth: int = 1,
+    model_args: Mapping[str, Any] | None = None,
 ) -> AlignedViT:
     """Makes a video model of an image model of timm's: it begins as the image model on every frame, and learns.
 
@@ -255,10 +359,13 @@ def add_alignment(
         interactive: First stage of the interactive block.
         alignment_target: Which frames are aligned.
         temporal_depth: Layers of the transformer over frames; 0 for the plain mean.
+        model_args: Arguments of ``timm.create_model`` that made ``vit``, by which a saved model is built again; None
+            takes what timm noted of them, as it does from 1.0.31 on.
 
     Raises:
         TypeError: ``vit`` is no such model.
-        ValueError: A number is out of its range, the grid is too small, or the model drops patches.
+        ValueError: A number is out of its range, the grid is too small, the model drops patches, or ``model_args`` are
+            not those of an architecture.
     """
     wanted = ("patch_embed", "blocks", "num_prefix_tokens", "num_features", "head_hidden_size", "forward_head")
     if missing := [name for name in wanted if not hasattr(vit, name)]:
@@ -271,19 +378,19 @@ def add_alignment(
         )
     if not isinstance(getattr(vit, "patch_drop", None), nn.Identity | None):
         raise ValueError("this model drops patches in training, which leaves no grid: create it with patch_drop_rate=0")
+    config = AlignedConfig(
+        num_frames=num_frames,
+        alignment_width=alignment_width,
+        interactive=interactive,
+        alignment_target=alignment_target,
+        temporal_depth=temporal_depth,
+    )
     image_model = cast("ImageModel", vit)
-    for name, value, least, multiple in (
-        ("num_frames", num_frames, 2, 1),
-        ("alignment_width", alignment_width, 8, 8),
-        ("temporal_depth", temporal_depth, 0, 1),
-        ("the model's vector", image_model.head_hidden_size, HEAD_WIDTH, HEAD_WIDTH),
-    ):
-        if value < least or value % multiple:
-            unit = f", a multiple of {multiple}" if multiple > 1 else ""
-            raise ValueError(f"{name}={value} is out of range: a whole number of at least {least}{unit} is needed")
+    _check_numbers(config, image_model)
     container = image_model.blocks
     if not isinstance(container, nn.Sequential | nn.ModuleList):
         raise TypeError(f"the blocks of {type(vit).__name__} are a {type(container).__name__}, not a row of modules")
+    recipe = recipe_of(vit, model_args)
     like = next(vit.parameters())
     for index, block in enumerate(list(container)):
         container[index] = AlignedBlock(
@@ -295,5 +402,43 @@ def add_alignment(
             target=alignment_target,
             prefix_tokens=image_model.num_prefix_tokens,
         )
-    model = AlignedViT(vit, num_frames=num_frames, temporal_depth=temporal_depth)
+    model = AlignedViT(vit, config, recipe)
     return model.to(like.device, like.dtype).train(vit.training)
+
+
+def build_aligned_vit(
+    recipe: ImageModelRecipe, config: AlignedConfig, *, device: torch.device | str | None = None
+) -> AlignedViT:
+    """The model of a description, with random weights, in evaluation mode.
+
+    Raises:
+        TypeError, ValueError: No model can be built of these numbers.
+    """
+    vit = recipe.build(device).eval()
+    with torch.device("cpu" if device is None else device):
+        return add_alignment(vit, **asdict(config), model_args=recipe.arguments)
+
+
+def _pretrained_cfg(vit: nn.Module, config: AlignedConfig) -> dict[str, Any]:
+    """What frames must be; nothing where timm does not say it of the image model."""
+    contract = input_contract(vit)
+    named = {"architecture": "aligned_vit", "tag": pretrained_cfg_of(vit).get("architecture")}
+    return {**named, "num_frames": config.num_frames, **contract} if contract else {}
+
+
+def _check_numbers(config: AlignedConfig, vit: ImageModel) -> None:
+    for name, value, least, multiple in (
+        ("num_frames", config.num_frames, 2, 1),
+        ("alignment_width", config.alignment_width, 8, 8),
+        ("temporal_depth", config.temporal_depth, 0, 1),
+        ("the model's vector", vit.head_hidden_size, HEAD_WIDTH, HEAD_WIDTH),
+    ):
+        if not isinstance(value, int) or value < least or value % multiple:
+            unit = f", a multiple of {multiple}" if multiple > 1 else ""
+            raise ValueError(f"{name}={value!r} is out of range: a whole number of at least {least}{unit} is needed")
+    for name, choice, choices in (
+        ("interactive", config.interactive, get_args(InteractiveBlock)),
+        ("alignment_target", config.alignment_target, get_args(AlignmentTarget)),
+    ):
+        if choice not in choices:
+            raise ValueError(f"{name}={choice!r} is not known: use one of {', '.join(map(repr, choices))}")

@@ -73,6 +73,25 @@ class ILAConfig:
     prompt_depth: int = 2
 
 
+@dataclass(frozen=True, kw_only=True)
+class AlignedConfig:
+    """The numbers of what :func:`~ila_models.add_alignment` adds to an image model.
+
+    Attributes:
+        num_frames: Frames T that the temporal position embedding is made for.
+        alignment_width: Channels of the pair features; a multiple of 8.
+        interactive: First stage of the interactive block.
+        alignment_target: Which frames are aligned.
+        temporal_depth: Layers of the transformer over frames.
+    """
+
+    num_frames: int = 8
+    alignment_width: int = 256
+    interactive: InteractiveBlock = "separable"
+    alignment_target: AlignmentTarget = "neighbours"
+    temporal_depth: int = 1
+
+
 ARCHITECTURES: MappingProxyType[str, ILAConfig] = MappingProxyType(
     {
         "ila_vit_b32": ILAConfig(width=768, depth=12, patch_size=32, embed_dim=512),

@@ -82,6 +82,7 @@ class ILAVisionTransformer(nn.Module):
         self.embed_dim = self.num_features = config.width
         self.head_hidden_size = config.embed_dim
         self.num_frames = config.num_frames
+        self.img_size = config.img_size
         self.pretrained_cfg = {}
         self.class_names: tuple[str, ...] | None = None
         self.text_tensors: dict[str, Tensor] = {}
@@ -157,10 +158,18 @@ class ILAVisionTransformer(nn.Module):
 
     def forward_head(self, x: Tensor, *, pre_logits: bool = False) -> Tensor:
         """Maps tokens [B, T, 1+N, D] of the last block to logits [B, C], with ``pre_logits`` to embeddings [B, E]."""
-        video = self.temporal(self.forward_frames(x))
-        if pre_logits or isinstance(self.head, nn.Identity):
-            return video
-        return self.head(video, x[:, :, 1:])
+        video = self.forward_video(self.forward_frames(x))
+        return video if pre_logits or isinstance(self.head, nn.Identity) else self.forward_logits(video, x)
+
+    def forward_video(self, frames: Tensor) -> Tensor:
+        """Maps frame vectors [B, T, E] to video embeddings [B, E], not normalised."""
+        video: Tensor = self.temporal(frames)
+        return video
+
+    def forward_logits(self, video_vectors: Tensor, x: Tensor) -> Tensor:
+        """Logits [B, C] of video embeddings [B, E] and the tokens [B, T, 1+N, D] that they came of."""
+        logits: Tensor = self.head(video_vectors, x[:, :, 1:])
+        return logits
 
     def forward_pre_head(self, video_vectors: Tensor) -> Tensor:
         """What the head's last product sees of video embeddings, [B, E] to [B, E]; without a head, they themselves."""
@@ -291,6 +300,11 @@ class ILAVisionTransformer(nn.Module):
         return self.head.fc.out_features if isinstance(self.head, LinearHead) else 0
 
     @property
+    def num_tokens(self) -> int:
+        """Tokens 1+N of a frame."""
+        return self.pos_embed.shape[1]
+
+    @property
     def has_points(self) -> bool:
         """Whether the blocks predict interactive points."""
         return BLOCKS[self.config.alignment].has_points
@@ -331,6 +345,10 @@ class ILAVisionTransformer(nn.Module):
         """Recomputes the blocks' attention and MLP in the backward pass instead of keeping their activations."""
         for block in self._typed_blocks():
             block.grad_checkpointing = enable
+
+    def set_window_offset(self, offset: float) -> None:
+        """Sets the distance of the nine masks that training averages; the released recipe halves it in the end."""
+        self.window_offset.fill_(offset)
 
     def fuse(self) -> ILAVisionTransformer:
         """Rearranges the blocks for inference, in place: the same answers but for rounding, in less time.

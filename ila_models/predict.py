@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .data import create_transform, load_clips, load_video
-from .ila_vit import ILAVisionTransformer
+from .video_model import VideoModel
 
 VIEWS_PER_PASS = 3
 """Views that go through the model at once, which bounds the memory of many views."""
@@ -31,7 +31,7 @@ class Prediction:
 
 
 def predict_video(
-    model: ILAVisionTransformer,
+    model: VideoModel,
     source: Any,
     *,
     clips: int = 1,
@@ -66,9 +66,7 @@ def predict_video(
 
 
 @torch.inference_mode()
-def predict_probabilities(
-    model: ILAVisionTransformer, source: Any, *, clips: int = 1, crops: Literal[1, 3] = 1
-) -> Tensor:
+def predict_probabilities(model: VideoModel, source: Any, *, clips: int = 1, crops: Literal[1, 3] = 1) -> Tensor:
     """Probabilities [C] of one video: the mean over its views of the softmax; see :func:`predict_video`."""
     if clips == 1:
         frames = load_video(source, num_frames=model.num_frames)
@@ -76,6 +74,6 @@ def predict_probabilities(
         frames = load_clips(source, num_frames=model.num_frames, num_clips=clips)
     views = create_transform(model, crops=crops)(frames)
     views = views[None] if views.ndim == 4 else views
-    weight = model.pos_embed
+    weight = model.temporal.pos_embed
     logits = [model(part.to(weight.device, weight.dtype)) for part in views.split(VIEWS_PER_PASS)]
     return torch.cat(logits).float().softmax(dim=-1).mean(dim=0).cpu()

@@ -8,54 +8,21 @@ from typing import Any
 import pytest
 import timm
 import torch
+from aligned_models import ARCHITECTURES, aligned_model, awake, clips_for, image_model
 from torch import Tensor, nn
 
 import ila_models
 from ila_models.aligned_vit import AlignedViT, FusedAlignedBlock
 
-# CLIP, SigLIP (no class token, pooled by attention), DINOv2 with and without registers, DINOv3 and EVA-02 (rotary
-# positions), DeiT III, relative positions with average pooling, average pooling without a class token, registers alone.
-ARCHITECTURES = (
-    "vit_base_patch16_clip_quickgelu_224",
-    "vit_base_patch16_siglip_224",
-    "vit_small_patch14_dinov2",
-    "vit_small_patch14_reg4_dinov2",
-    "vit_small_patch16_dinov3",
-    "eva02_tiny_patch14_224",
-    "deit3_small_patch16_224",
-    "vit_relpos_small_patch16_224",
-    "vit_medium_patch16_gap_240",
-    "vit_little_patch16_reg4_gap_256",
-)
 
-
-def image_model(name: str, **options: Any) -> nn.Module:
-    """A model of a few blocks and patches, with random weights none of which is zero."""
-    pixels = 70 if "patch14" in name else 80
-    vit: nn.Module = timm.create_model(name, img_size=pixels, num_classes=7, depth=2, **options)
-    with torch.no_grad():
-        for parameter in vit.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-    return vit.eval()
-
-
-def clips_for(model: AlignedViT, *, clips: int = 2, frames: int = 3) -> Tensor:
-    pixels = 16 * 5 if "patch14" not in model.vit.default_cfg["architecture"] else 14 * 5
-    return torch.randn(clips, frames, 3, pixels, pixels)
-
-
-def awake(model: AlignedViT) -> AlignedViT:
-    """The model with nothing left at zero."""
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(0.05 * torch.randn_like(parameter))
-    return model
+def frames_of(model: AlignedViT, clips: Tensor) -> Tensor:
+    return model.forward_frames(model.forward_features(clips))
 
 
 @pytest.fixture(scope="module")
 def learned() -> AlignedViT:
     torch.manual_seed(0)
-    return awake(ila_models.add_alignment(image_model("vit_small_patch14_reg4_dinov2"), alignment_width=16))
+    return aligned_model()
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
@@ -65,7 +32,7 @@ def test_it_begins_as_the_image_model_on_every_frame(name: str) -> None:
     clips = clips_for(model)
     with torch.inference_mode():
         frames = vit.forward_head(vit.forward_features(clips.flatten(0, 1)), pre_logits=True).unflatten(0, (2, 3))
-        torch.testing.assert_close(model.forward_frames(clips), frames, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(frames_of(model, clips), frames, rtol=1e-4, atol=1e-4)
         logits = vit(clips.flatten(0, 1)).unflatten(0, (2, 3)).mean(dim=1)
         torch.testing.assert_close(model(clips), logits, rtol=1e-4, atol=1e-4)
 
@@ -95,11 +62,11 @@ def _is_unused(name: str) -> bool:
 def test_frames_see_each_other_and_clips_do_not(learned: AlignedViT) -> None:
     clips = clips_for(learned)
     with torch.inference_mode():
-        frames = learned.forward_frames(clips)
-        torch.testing.assert_close(learned.forward_frames(clips[1:]), frames[1:], rtol=1e-4, atol=1e-4)
+        frames = frames_of(learned, clips)
+        torch.testing.assert_close(frames_of(learned, clips[1:]), frames[1:], rtol=1e-4, atol=1e-4)
         changed = clips.clone()
         changed[:, 2] = torch.randn_like(changed[:, 2])
-        assert not torch.allclose(learned.forward_frames(changed)[:, 1], frames[:, 1], atol=1e-3)
+        assert not torch.allclose(frames_of(learned, changed)[:, 1], frames[:, 1], atol=1e-3)
 
 
 def test_recomputed_activations_change_nothing(learned: AlignedViT) -> None:
@@ -137,6 +104,8 @@ def test_a_fused_model_has_no_training_form(learned: AlignedViT) -> None:
     assert not any(isinstance(module, nn.BatchNorm2d) for module in fused.modules())
     with pytest.raises(RuntimeError, match="a block in training mode cannot be fused"):
         copy.deepcopy(learned).train().vit.blocks[0].fuse()
+    with pytest.raises(RuntimeError, match="this model is fused for inference and cannot be trained"):
+        fused.train()
 
 
 def test_the_window_offset_is_set_for_all_blocks(learned: AlignedViT) -> None:
@@ -181,6 +150,11 @@ def test_what_cannot_be_aligned(make: Any, arguments: dict[str, Any], error: typ
 
 
 def test_videos_of_another_shape(learned: AlignedViT) -> None:
-    for shape in ((3, 70, 70), (2, 3, 70, 70), (1, 1, 3, 70, 70), (1, 3, 4, 70, 70)):
-        with pytest.raises(ValueError, match=r"expected \[B, T, 3, H, W\] with T of at least 2"):
+    for shape, message in (
+        ((2, 3, 70, 70), r"expected \[B, T, 3, 70, 70\]; add the batch dimension"),
+        ((1, 1, 3, 70, 70), "T = 1 frame: ILA aligns neighbouring frames, give at least 2"),
+        ((1, 3, 4, 70, 70), r"expected \[B, T, 3, 70, 70\]"),
+        ((1, 3, 3, 84, 84), "84x84 pixels: this model was built for 70x70"),
+    ):
+        with pytest.raises(ValueError, match=message):
             learned(torch.randn(shape))

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from aligned_models import aligned_model
 from checkpoint_files import CLIP_CONFIG, name_architecture, openai_clip, write_plain
 from clips import write_clip
 from matplotlib.text import Text
@@ -485,6 +486,22 @@ def test_models_that_cannot_be_looked_at(tmp_path: Path) -> None:
         visualize_video(torch.nn.Linear(2, 2), noise(4), tmp_path)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="fps=4 is for frames"):
         visualize_video(with_points(), write_clip(tmp_path / "a.mp4"), tmp_path, fps=4)
+
+
+def test_an_image_model_with_alignment(tmp_path: Path) -> None:
+    model = aligned_model()
+    made = visualize_video(model, noise(4), tmp_path, blocks=[1], fps=4)
+    assert made.rollout is None
+    assert {path.name for path in made.paths} == {path.name for path in tmp_path.iterdir()}
+    assert len(made.paths) == 4
+    alignment = made.capture.clip.alignment
+    assert alignment is not None
+    with torch.inference_mode():
+        _, maps = model(create_transform(model)(made.capture.clip.footage.frames)[None], return_points=True)
+    torch.testing.assert_close(alignment.points, maps.points[:, 0])
+    assert alignment.similarity_before.shape == (2, 7)
+    with pytest.raises(ValueError, match="there is no roll-out of an image model with alignment"):
+        draw_rollout(made.capture.clip)
 
 
 # The program

@@ -15,9 +15,10 @@ from ..class_features import BARE_NAMES
 from ..data.annotations import LabelledVideos, read_annotations, read_class_names
 from ..evaluation import evaluate
 from ..evaluation.report_files import report_text, write_report
-from ..factory import create_model, load_text_encoder
+from ..factory import load_text_encoder
 from ..ila_vit import ILAVisionTransformer
 from ..text import TextEncoder
+from ..video_model import VideoModel, create_video_model, leave_out_video_prompts
 from .model_options import add_model_options, add_text_options, read_templates
 from .predict import write
 from .processes import MOST_WORKERS, default_workers, process_device
@@ -88,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
     # CLIP's files leave parts of a model random. They have no effect, but all processes, and a run that goes on, must
     # have the same ones to be seen to do the same.
     torch.manual_seed(0)
-    model = create_model(
+    model = create_video_model(
         options.model,
         pretrained=options.checkpoint is None,
         checkpoint_path=options.checkpoint,
@@ -97,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
     text_tower = None if options.text_tower is None else load_text_encoder(options.text_tower)
     name_classes(model, videos, classes, text_tower, read_templates(options))
     if options.no_video_prompts:
-        model.set_video_prompts(False)
+        leave_out_video_prompts(model)
     clips, crops = options.views
     is_first = os.environ.get("RANK", "0") == "0"
     report = evaluate(
@@ -121,7 +122,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def name_classes(
-    model: ILAVisionTransformer,
+    model: VideoModel,
     videos: LabelledVideos,
     classes: tuple[str, ...] | None,
     text_tower: TextEncoder | None,
@@ -131,7 +132,7 @@ def name_classes(
 
     Names that the model has are left alone, so that a file that names them in another order is noticed.
     """
-    if model.has_text_head:
+    if isinstance(model, ILAVisionTransformer) and model.has_text_head:
         names = classes or model.class_names or videos.class_names
         if names and (set(names) != set(model.class_names or ()) or tuple(templates) != BARE_NAMES):
             model.set_classes(names, text_tower, templates=templates)

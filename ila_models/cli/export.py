@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..export import MIN_FRAMES, export_onnx, require_onnx
+from ..ila_vit import ILAVisionTransformer
 from .model_options import add_classes_option, add_weights_options, create_named_model
 
 EXAMPLES = """\
@@ -38,7 +39,10 @@ def add_to(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Exports, and says what goes in and what comes out."""
     require_onnx()  # before weights are fetched
-    model = create_named_model(options).fuse()
+    model = create_named_model(options)
+    if not isinstance(model, ILAVisionTransformer):
+        raise ValueError(f"--model {options.model} is an image model with alignment, which cannot be exported yet")
+    model.fuse()
     written = export_onnx(model, options.file)
     height, width = model.config.img_size
     contract = model.pretrained_cfg

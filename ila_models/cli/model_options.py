@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..class_features import BARE_NAMES, check_templates
-from ..factory import create_model, load_text_encoder
-from ..ila_vit import ILAVisionTransformer
+from ..factory import load_text_encoder
+from ..video_model import VideoModel, create_video_model, leave_out_video_prompts
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -77,9 +77,9 @@ def read_templates(options: argparse.Namespace) -> Sequence[str]:
     return check_templates(found)
 
 
-def create_named_model(options: argparse.Namespace) -> ILAVisionTransformer:
+def create_named_model(options: argparse.Namespace) -> VideoModel:
     """The model of :func:`add_weights_options` with the classes of :func:`add_classes_option`."""
-    model = create_model(
+    model = create_video_model(
         options.model,
         pretrained=options.checkpoint is None,
         checkpoint_path=options.checkpoint,
@@ -89,7 +89,7 @@ def create_named_model(options: argparse.Namespace) -> ILAVisionTransformer:
         templates=read_templates(options),
     )
     if options.no_video_prompts:
-        model.set_video_prompts(False)
+        leave_out_video_prompts(model)
     return model
 
 

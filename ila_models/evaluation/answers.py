@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from ..ila_vit import ILAVisionTransformer
+from ..video_model import VideoModel
 from .predictions import VideoPrediction
 
 TOP = 5
@@ -17,10 +17,10 @@ TOP = 5
 
 @torch.inference_mode()
 def answers(
-    model: ILAVisionTransformer, items: Iterator[tuple[int, Tensor | str]], batch_size: int
+    model: VideoModel, items: Iterator[tuple[int, Tensor | str]], batch_size: int
 ) -> Iterator[tuple[int, list[float] | str]]:
     """The number of every video with its probabilities [C], or with the reason why there are none, as they come."""
-    weight = model.pos_embed
+    weight = model.temporal.pos_embed
     failures: list[tuple[int, str]] = []
     expected: dict[int, int] = {}
 

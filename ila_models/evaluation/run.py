@@ -19,8 +19,8 @@ from filelock import FileLock, Timeout
 
 from ..data.annotations import LabelledVideos
 from ..data.transforms import create_transform
-from ..ila_vit import ILAVisionTransformer
 from ..settings import Settings, differences
+from ..video_model import VideoModel
 from .answers import answers, as_prediction
 from .classes import with_model_labels
 from .decoding import DecodedVideos, FolderSource, Views, ViewsMode, decode
@@ -38,7 +38,7 @@ _LOCK_SECONDS = 20
 
 
 def evaluate(
-    model: ILAVisionTransformer,
+    model: VideoModel,
     videos: LabelledVideos,
     *,
     clips: int = 1,
@@ -108,7 +108,7 @@ def evaluate(
             decoded,
             [index for part in share for index in parts[part]],
             num_workers=num_workers,
-            pin_memory=model.pos_embed.device.type == "cuda",
+            pin_memory=model.temporal.pos_embed.device.type == "cuda",
         )
         stack.enter_context(_evaluation_mode(model))
         is_shown = show_progress and processes.is_first
@@ -172,7 +172,7 @@ def _open(location: Path, settings: Settings, parts: int, stack: ExitStack) -> S
 
 
 @contextmanager
-def _evaluation_mode(model: ILAVisionTransformer) -> Iterator[None]:
+def _evaluation_mode(model: VideoModel) -> Iterator[None]:
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:

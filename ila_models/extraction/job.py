@@ -15,8 +15,8 @@ from ..features.creation import create_for_levels, default_device, default_dtype
 from ..features.extractor import FeatureExtractor
 from ..features.levels import check_levels
 from ..features.windows import Padding, Unit, WindowSettings
-from ..ila_vit import ILAVisionTransformer
 from ..settings import Settings, model_name, transform_settings, weights_sha256
+from ..video_model import VideoModel, leave_out_video_prompts
 from .formats import Format, check_format
 
 VIDEOS_PER_PART = 16
@@ -116,7 +116,7 @@ class ExtractionJob:
                 **({} if self.text_tower is None else {"text_encoder": load_text_encoder(self.text_tower)}),
             )
         if not self.video_prompts:
-            model.set_video_prompts(False)
+            leave_out_video_prompts(model)
         weights = weights_sha256(model)  # before it is rearranged
         extractor = self.extractor_of(model.fuse())
         settings = {
@@ -127,7 +127,7 @@ class ExtractionJob:
             "levels": list(levels),
             **asdict(extractor.settings),
             **transform_settings(extractor.transform),
-            "dtype": str(model.pos_embed.dtype).removeprefix("torch."),
+            "dtype": str(model.temporal.pos_embed.dtype).removeprefix("torch."),
             "decoder": self.decoder,
             "format": self.format,
             "videos_per_part": self.videos_per_part,
@@ -136,7 +136,7 @@ class ExtractionJob:
         }
         return extractor, settings
 
-    def extractor_of(self, model: ILAVisionTransformer) -> FeatureExtractor:
+    def extractor_of(self, model: VideoModel) -> FeatureExtractor:
         """What takes the features, by a model of the job's."""
         device = default_device() if self.device is None else torch.device(self.device)
         return FeatureExtractor(

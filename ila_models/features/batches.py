@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..data.transforms import VideoTransform
-from ..ila_vit import ILAVisionTransformer
+from ..video_model import VideoModel
 from .batch_size import free_unused, is_out_of_memory, largest_that_fits
 from .decoding import Chunk
 from .levels import Level, compute, row_shape
@@ -35,7 +35,7 @@ class ClipModel:
 
     def __init__(
         self,
-        model: ILAVisionTransformer,
+        model: VideoModel,
         levels: Sequence[Level],
         transform: VideoTransform,
         *,
@@ -53,7 +53,7 @@ class ClipModel:
 
     @property
     def _device(self) -> torch.device:
-        return self.model.pos_embed.device
+        return self.model.temporal.pos_embed.device
 
     def _try(self, clips: int) -> None:
         height, width = self._transform.img_size
@@ -84,7 +84,7 @@ class ClipModel:
     # Not in inference mode, whose tensors nobody may train on.
     @torch.no_grad()
     def _run(self, clips: Tensor) -> dict[Level, Tensor]:
-        like = self.model.pos_embed
+        like = self.model.temporal.pos_embed
         if like.device.type == "cuda":
             clips = clips.pin_memory()
         video = self._transform.normalize(clips.to(like.device, non_blocking=True)).to(like.dtype)

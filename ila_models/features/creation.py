@@ -7,12 +7,11 @@ from typing import Any
 
 import torch
 
-from ..factory import create_model
-from ..ila_vit import ILAVisionTransformer
+from ..video_model import VideoModel, create_video_model
 from .levels import Level
 
 
-def create_for_levels(name: str, levels: Sequence[Level], **arguments: Any) -> ILAVisionTransformer:
+def create_for_levels(name: str, levels: Sequence[Level], **arguments: Any) -> VideoModel:
     """A pretrained model, without a head unless a level needs it.
 
     Args:
@@ -23,7 +22,7 @@ def create_for_levels(name: str, levels: Sequence[Level], **arguments: Any) -> I
     if not {"logits", "pre_head"} & set(levels) and arguments.get("class_names") is None:
         # Without a head, class names and their features need not be had, nor the last block's patch tokens computed.
         arguments = {"num_classes": 0, **arguments}
-    return create_model(name, **{"pretrained": arguments.get("checkpoint_path") is None, **arguments})
+    return create_video_model(name, **{"pretrained": arguments.get("checkpoint_path") is None, **arguments})
 
 
 def default_device() -> torch.device:

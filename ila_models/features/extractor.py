@@ -11,7 +11,7 @@ import torch
 
 from ..data.decoders import Decoder, check_decoder
 from ..data.transforms import create_transform
-from ..ila_vit import ILAVisionTransformer
+from ..video_model import VideoModel
 from .ahead import WindowedVideos, decode_ahead
 from .batches import Batches, ClipModel, Part
 from .creation import create_for_levels, default_device, default_dtype
@@ -42,7 +42,7 @@ class FeatureExtractor:
 
     def __init__(
         self,
-        model: ILAVisionTransformer | str,
+        model: VideoModel | str,
         *,
         levels: str | Sequence[str] = "clip",
         window: float | None = None,

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from ..ila_vit import ILAVisionTransformer
+from ..video_model import VideoModel
 
 Level = Literal["clip", "frame", "token", "pre_head", "logits", "points"]
 LEVELS: tuple[Level, ...] = get_args(Level)
@@ -39,7 +40,7 @@ def check_levels(levels: str | Sequence[str]) -> tuple[Level, ...]:
     return tuple(level for level in LEVELS if level in wanted)
 
 
-def check_model(levels: Sequence[Level], model: ILAVisionTransformer) -> None:
+def check_model(levels: Sequence[Level], model: VideoModel) -> None:
     """Refuses levels that a model does not have.
 
     Raises:
@@ -50,34 +51,36 @@ def check_model(levels: Sequence[Level], model: ILAVisionTransformer) -> None:
             "level 'logits': the model has no classes: create it with class_names=[...] or num_classes=N, or leave the"
             " level out"
         )
-    if "points" in levels and not model.has_points:
+    if "points" in levels and isinstance(model, ILAVisionTransformer) and not model.has_points:
         raise ValueError(f"level 'points': blocks of alignment={model.config.alignment!r} predict no points")
 
 
-def row_shape(level: Level, model: ILAVisionTransformer, num_frames: int) -> tuple[int, ...]:
+def row_shape(level: Level, model: VideoModel, num_frames: int) -> tuple[int, ...]:
     """The shape of one window's row."""
-    config = model.config
     shapes: dict[Level, tuple[int, ...]] = {
-        "clip": (config.embed_dim,),
-        "frame": (num_frames, config.embed_dim),
-        "token": (num_frames, model.pos_embed.shape[1], config.width),
-        "pre_head": (config.embed_dim,),
+        "clip": (model.head_hidden_size,),
+        "frame": (num_frames, model.head_hidden_size),
+        "token": (num_frames, model.num_tokens, model.num_features),
+        "pre_head": (model.head_hidden_size,),
         "logits": (model.num_classes,),
-        "points": (config.depth, num_frames - 1, 4),
+        "points": (len(model.blocks), num_frames - 1, 4),
     }
     return shapes[level]
 
 
-def compute(model: ILAVisionTransformer, clips: Tensor, levels: Sequence[Level]) -> dict[Level, Tensor]:
+def compute(model: VideoModel, clips: Tensor, levels: Sequence[Level]) -> dict[Level, Tensor]:
     """Takes levels of clips [B, T, 3, H, W], in one pass: tensors [B, ...]."""
-    needs_patches = "token" in levels or ("logits" in levels and model.has_text_head)
-    tokens, maps = model.forward_blocks(clips, class_only=not needs_patches)
+    if isinstance(model, ILAVisionTransformer):
+        needs_patches = "token" in levels or ("logits" in levels and model.has_text_head)
+        tokens, maps = model.forward_blocks(clips, class_only=not needs_patches)
+    else:
+        tokens, maps = model.forward_blocks(clips)
     found: dict[Level, Tensor] = {"token": tokens}
     found["frame"] = model.forward_frames(tokens)
-    found["clip"] = model.temporal(found["frame"])
+    found["clip"] = model.forward_video(found["frame"])
     found["pre_head"] = model.forward_pre_head(found["clip"])
     if maps is not None:
         found["points"] = maps.points.transpose(0, 1)
     if "logits" in levels:
-        found["logits"] = model.head(found["clip"], tokens[:, :, 1:])
+        found["logits"] = model.forward_logits(found["clip"], tokens)
     return {level: found[level] for level in levels}

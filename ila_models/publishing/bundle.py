@@ -14,17 +14,22 @@ import json
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub.utils import validate_repo_id
 
-from ..factory import create_model
+from ..aligned_vit import AlignedViT
 from ..ila_vit import ILAVisionTransformer
 from ..info import count_costs
+from ..video_model import VideoModel, create_video_model
+from ..weights.aligned import AlignedCheckpoint, write_aligned
 from ..weights.cache import write_atomically
 from ..weights.checkpoint import Checkpoint
 from ..weights.hub import CONFIG_NAME, REFERENCE_NAME, WEIGHTS_NAME
 from ..weights.manifest import Record
 from ..weights.native import write_native
+from .aligned_bundle import aligned_checkpoint_of, aligned_config_json
+from .aligned_card import aligned_card
 from .card import model_card
 from .config_json import config_json
 from .kept_card import kept_base_model, kept_license
@@ -41,7 +46,7 @@ _CONTRACT = ("mean", "std", "interpolation", "antialias", "resize_ratio", "sampl
 
 
 def save_pretrained(
-    model: ILAVisionTransformer,
+    model: VideoModel,
     folder: str | os.PathLike[str],
     *,
     repo_id: str | None = None,
@@ -51,7 +56,8 @@ def save_pretrained(
     """Writes a model into a folder: ``config.json``, ``model.safetensors``, ``README.md``.
 
     ``create_model("local-dir:FOLDER")`` and, once it is on the Hub, ``create_model("hf-hub:owner/name")`` give the
-    model back with bit-equal weights (as float32), class names and, if it has one, text tower. Every file appears
+    model back with bit-equal weights (as float32), class names and, if it has one, text tower; of an image model with
+    alignment, :func:`~ila_models.load_aligned_vit` does. Every file appears
     complete or not at all. A ``README.md`` that stands there is kept; reference tensors of weights that stood there
     before are removed.
 
@@ -61,7 +67,7 @@ def save_pretrained(
         repo_id: ``owner/name`` for the model card's examples; without, they load the folder from beside it.
         license: Licence of the weights, an identifier of the Hub's such as ``"mit"``; None takes that of a card that
             stands in the folder, and without one states none.
-        base_model: The CLIP repository of the Hub that the model started from, for those who know; None takes
+        base_model: The repository of the Hub (CLIP's, or the image model's) that the model started from; None takes
             ``model.pretrained_cfg["base_model"]`` or what a card in the folder states, and without claims nothing.
 
     Returns:
@@ -69,8 +75,8 @@ def save_pretrained(
 
     Raises:
         ValueError: The model was changed for inference, its ``pretrained_cfg`` lacks its input contract, ``license`` is
-            no identifier or not what the card in the folder says, ``repo_id`` names no owner, or ``base_model`` is no
-            name of the Hub's.
+            no identifier or not what the card in the folder says, ``repo_id`` names no owner, ``base_model`` is no
+            name of the Hub's, or an image model with alignment could not be built again.
         OSError: A file cannot be written; what stood there is untouched.
     """
     folder = Path(folder)
@@ -85,9 +91,15 @@ def save_pretrained(
         base_model = base_model or kept_base_model(card)
     if base_model is not None:
         validate_repo_id(base_model)
+    if isinstance(model, AlignedViT):
+        aligned = aligned_checkpoint_of(model, folder / WEIGHTS_NAME)
+        write_aligned(aligned)
+        (folder / REFERENCE_NAME).unlink(missing_ok=True)  # answers of other weights, which these would seem to fail
+        _write_aligned_description(aligned, folder, repo_id=repo_id, license=license, base_model=base_model)
+        return folder
     checkpoint = checkpoint_of(model, folder / WEIGHTS_NAME)
     write_native(checkpoint, folder / WEIGHTS_NAME)
-    (folder / REFERENCE_NAME).unlink(missing_ok=True)  # answers of other weights, which these would seem to fail
+    (folder / REFERENCE_NAME).unlink(missing_ok=True)
     write_description(checkpoint, folder, repo_id=repo_id, license=license, base_model=base_model)
     return folder
 
@@ -138,11 +150,8 @@ def write_description(
     Raises:
         OSError: A file cannot be written.
     """
-    description = config_json(checkpoint, record, license=license, base_model=base_model)
-    content = json.dumps(description, indent=2, ensure_ascii=False)
-    write_atomically(folder / CONFIG_NAME, content.encode() + b"\n")
-    if (folder / CARD_NAME).exists():
-        _logger.info("%s stands already and is kept", folder / CARD_NAME)
+    _write_config(config_json(checkpoint, record, license=license, base_model=base_model), folder)
+    if _keeps_card(folder):
         return
     costs = count_costs(checkpoint.config, head=checkpoint.head, num_classes=checkpoint.num_classes)
     card = model_card(
@@ -157,6 +166,28 @@ def write_description(
     write_atomically(folder / CARD_NAME, str(card).encode())
 
 
+def _write_aligned_description(
+    checkpoint: AlignedCheckpoint, folder: Path, *, repo_id: str | None, license: License | None, base_model: str | None
+) -> None:
+    """The same of an image model with alignment."""
+    _write_config(aligned_config_json(checkpoint, license=license, base_model=base_model), folder)
+    if not _keeps_card(folder):
+        card = aligned_card(checkpoint, repo_id=repo_id, license=license, base_model=base_model)
+        write_atomically(folder / CARD_NAME, str(card).encode())
+
+
+def _write_config(description: dict[str, Any], folder: Path) -> None:
+    content = json.dumps(description, indent=2, ensure_ascii=False)
+    write_atomically(folder / CONFIG_NAME, content.encode() + b"\n")
+
+
+def _keeps_card(folder: Path) -> bool:
+    """Whether a card stands there, which is then not written anew."""
+    if stands := (folder / CARD_NAME).exists():
+        _logger.info("%s stands already and is kept", folder / CARD_NAME)
+    return stands
+
+
 def write_reference(folder: Path) -> None:
     """Writes a clip and the answers of the model in a folder beside it.
 
@@ -164,5 +195,5 @@ def write_reference(folder: Path) -> None:
         OSError: The file cannot be written.
     """
     with quiet_loads():
-        model = create_model(f"local-dir:{folder}")
+        model = create_video_model(f"local-dir:{folder}")
     save_reference(make_reference(model), folder / REFERENCE_NAME)

@@ -280,18 +280,19 @@ def _licence(facts: CardFacts) -> str:
     if license is None:
         told = "No licence is stated for these weights. Ask their publisher before you use them."
     elif record is None:
-        told = f"The publisher states that the weights are under {_license_link(license)}."
+        told = f"The publisher states that the weights are under {license_link(license)}."
     elif stated_license(record) is not None:
-        told = f"The weights are under {_license_link(license)}, as those who made them state."
+        told = f"The weights are under {license_link(license)}, as those who made them state."
     else:
         told = (
             "The authors of the checkpoint state no licence. Whoever published this repository states that the weights"
-            f" are under {_license_link(license)}, on their own responsibility."
+            f" are under {license_link(license)}, on their own responsibility."
         )
     if facts.base_model is not None:
         told += f" CLIP's licence is told on [its page]({_HUB_PAGE}/{facts.base_model})."
     return paragraph(f"{told} The code of [ila_models]({PROJECT_ADDRESS}) is under the MIT licence.")
 
 
-def _license_link(license: License) -> str:
+def license_link(license: License) -> str:
+    """A licence as a card names it."""
     return f"`{license.id}`" if license.link is None else f"[{license.name}]({license.link})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from ..ila_vit import ILAVisionTransformer
+from ..video_model import VideoModel
 from .bundle import CARD_NAME, save_pretrained, write_reference
 from .kept_card import kept_base_model, kept_license
 from .license import License
@@ -14,7 +14,7 @@ from .upload import Pushed, push_folder, require_owner
 
 
 def push_to_hub(
-    model: ILAVisionTransformer,
+    model: VideoModel,
     repo_id: str,
     *,
     private: bool = False,
@@ -24,9 +24,9 @@ def push_to_hub(
 ) -> Pushed:
     """Pushes a model to the Hugging Face Hub, in one commit and with a tag.
 
-    ``create_model("hf-hub:owner/name")`` gives it back. What is pushed is what :func:`save_pretrained` writes, and a
-    clip with the model's answers to it, by which ``ila-models verify hf-hub:owner/name`` checks a download. A model
-    card that stands in the repository is kept.
+    ``create_model("hf-hub:owner/name")`` gives it back; of an image model with alignment, ``load_aligned_vit`` does.
+    What is pushed is what :func:`save_pretrained` writes, and a clip with the model's answers to it, by which
+    ``ila-models verify hf-hub:owner/name`` checks a download. A model card that stands in the repository is kept.
 
     Args:
         model: The model; it is not changed.

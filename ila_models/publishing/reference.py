@@ -19,7 +19,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..data import create_transform
-from ..ila_vit import ILAVisionTransformer
+from ..video_model import VideoModel
 from ..weights.cache import write_atomically
 from ..weights.errors import CheckpointError
 
@@ -77,7 +77,7 @@ class Replay:
         )
 
 
-def make_reference(model: ILAVisionTransformer, *, seed: int = 0) -> dict[str, Tensor]:
+def make_reference(model: VideoModel, *, seed: int = 0) -> dict[str, Tensor]:
     """Makes a clip and records the model's answer to it, computed on the CPU in float32 and in evaluation mode.
 
     Args:
@@ -120,7 +120,7 @@ def save_reference(tensors: dict[str, Tensor], path: str | os.PathLike[str], *, 
     write_atomically(Path(path), content)
 
 
-def replay_reference(model: ILAVisionTransformer, path: str | os.PathLike[str]) -> Replay:
+def replay_reference(model: VideoModel, path: str | os.PathLike[str]) -> Replay:
     """Gives a model the recorded clip and compares its answer with the recorded one.
 
     Raises:
@@ -142,13 +142,13 @@ def replay_reference(model: ILAVisionTransformer, path: str | os.PathLike[str]) 
     )
 
 
-def _frames_shape(model: ILAVisionTransformer) -> tuple[int, int, int, int]:
+def _frames_shape(model: VideoModel) -> tuple[int, int, int, int]:
     """Shape of the clip: frames that are already resized, unless they would make too large a file.
 
     The crop is then replayed, and a wrong resizing shows in what is cropped, but not how a version of torchvision
     interpolates, which may differ by one grey level.
     """
-    height, width = model.config.img_size
+    height, width = model.img_size
     short, resized = min(height, width), create_transform(model).resize_to
     frames = model.num_frames
     large = int(height * resized / short + 0.5), int(width * resized / short + 0.5)
@@ -175,7 +175,7 @@ def _moving_pattern(shape: tuple[int, int, int, int], seed: int) -> Tensor:
 
 
 @torch.inference_mode()
-def _answer(model: ILAVisionTransformer, frames: Tensor) -> dict[str, Tensor]:
+def _answer(model: VideoModel, frames: Tensor) -> dict[str, Tensor]:
     clip = create_transform(model)(frames)[None]
     model = _on_cpu(model)
     tokens = model.forward_features(clip)
@@ -185,7 +185,7 @@ def _answer(model: ILAVisionTransformer, frames: Tensor) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in answer.items()}
 
 
-def _on_cpu(model: ILAVisionTransformer) -> ILAVisionTransformer:
+def _on_cpu(model: VideoModel) -> VideoModel:
     """The model itself where it computes in float32 on the CPU and in evaluation mode, else a copy that does."""
     floats = [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
     plain = all(tensor.dtype == torch.float32 and tensor.device.type == "cpu" for tensor in floats)
@@ -194,7 +194,7 @@ def _on_cpu(model: ILAVisionTransformer) -> ILAVisionTransformer:
     return copy.deepcopy(model).cpu().float().eval()
 
 
-def _read(path: Path, model: ILAVisionTransformer) -> dict[str, Tensor]:
+def _read(path: Path, model: VideoModel) -> dict[str, Tensor]:
     """The tensors of a reference that fits the model."""
     if not path.is_file():
         raise FileNotFoundError(f"no such reference file: {path}")
@@ -223,7 +223,7 @@ def _format_version(metadata: dict[str, str] | None, path: Path) -> object:
         ) from error
 
 
-def _check_fit(recorded: dict[str, Tensor], path: Path, model: ILAVisionTransformer) -> None:
+def _check_fit(recorded: dict[str, Tensor], path: Path, model: VideoModel) -> None:
     floats = {name: tensor.dtype for name, tensor in recorded.items() if name != "frames"}
     if not {"frames", "video_embedding"} <= recorded.keys() <= {"frames", "video_embedding", "logits"}:
         raise CheckpointError(
@@ -248,7 +248,7 @@ def _check_fit(recorded: dict[str, Tensor], path: Path, model: ILAVisionTransfor
             f" {list(wanted[1:])}: create it as it was published, without img_size="
         )
     shapes = {name: list(recorded[name].shape) for name in floats}
-    expected = {"video_embedding": [model.config.embed_dim]}
+    expected = {"video_embedding": [model.head_hidden_size]}
     if "logits" in recorded:  # without, the classes are the user's own
         expected["logits"] = [model.num_classes]
     if shapes != expected:

@@ -5,21 +5,27 @@ from __future__ import annotations
 import json
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
+from ..aligned_pretrained import load_aligned_vit
 from ..factory import create_model
 from ..pretrained import check_cached
+from ..video_model import VideoModel
+from ..weights.aligned import is_aligned_file, read_aligned
 from ..weights.cache import forget_read_files
-from ..weights.checkpoint import Checkpoint
 from ..weights.download import parse_hub_id, resolve_checkpoint
 from ..weights.errors import CheckpointError
 from ..weights.files import file_sha256
 from ..weights.hub import CONFIG_NAME, REFERENCE_NAME, cached_hub_file, fetch_hub_file
 from ..weights.manifest import OURS, HubSource, Record, records
 from ..weights.recognise import read_checkpoint
+from .aligned_bundle import aligned_config_json
 from .config_json import config_json
 from .reference import Replay, replay_reference
 
@@ -93,40 +99,72 @@ def verify_file(
     found = file_sha256(path)
     if sha256 is not None and found != sha256:
         raise CheckpointError(f"{path}: sha256 is {found}, expected {sha256}: damaged, or another file")
+    if is_aligned_file(path):
+        return _verify_aligned(path, found, config=config, reference=reference)
     checkpoint = read_checkpoint(path)
     tensors = checkpoint.tensors | checkpoint.text_tensors
-    check_finite(checkpoint)
+    check_finite(path, tensors)
     described = config is not None and checkpoint.is_ours
     if config is not None and described:
-        check_description(checkpoint, config)
+        check_description(config_json(checkpoint, None, license=None), config, path)
     # Building the model finds what is missing, unexpected or misshapen. Class features that are still to be computed
     # would take a while and tell nothing.
     model = create_model(f"local-dir:{path}", num_classes=0 if checkpoint.needs_class_features else None)
-    replay = None
-    if reference is not None:
-        replay = replay_reference(model, reference)
-        replay.check()
     return Verification(
-        path=path, layout=checkpoint.layout, sha256=found, tensors=len(tensors), described=described, replay=replay
+        path=path,
+        layout=checkpoint.layout,
+        sha256=found,
+        tensors=len(tensors),
+        described=described,
+        replay=_replayed(model, reference),
     )
 
 
-def check_finite(checkpoint: Checkpoint) -> None:
-    """Refuses a checkpoint with a number that is infinite or none.
+def _verify_aligned(path: Path, sha256: str, *, config: Path | None, reference: Path | None) -> Verification:
+    """The same of an image model with alignment."""
+    checkpoint = read_aligned(path)
+    check_finite(path, checkpoint.tensors)
+    if config is not None:
+        check_description(aligned_config_json(checkpoint, license=None), config, path)
+    return Verification(
+        path=path,
+        layout=f"an ila_models file (an image model with alignment, {checkpoint.image_model})",
+        sha256=sha256,
+        tensors=len(checkpoint.tensors),
+        described=config is not None,
+        replay=_replayed(load_aligned_vit(path), reference),
+    )
+
+
+def _replayed(model: VideoModel, reference: Path | None) -> Replay | None:
+    """The answer to the recorded clip, where there is one and it is right."""
+    if reference is None:
+        return None
+    replay = replay_reference(model, reference)
+    replay.check()
+    return replay
+
+
+def check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Refuses a file with a number that is infinite or none.
 
     Raises:
         CheckpointError: Names the tensors.
     """
-    tensors = checkpoint.tensors | checkpoint.text_tensors
     if wrong := [name for name, tensor in sorted(tensors.items()) if not torch.isfinite(tensor).all()]:
         raise CheckpointError(
-            f"{checkpoint.path}: not finite: {', '.join(wrong)}. Its training went wrong, or the file is damaged: no"
-            f" prediction of it would mean anything"
+            f"{path}: not finite: {', '.join(wrong)}. Its training went wrong, or the file is damaged: no prediction of"
+            f" it would mean anything"
         )
 
 
-def check_description(checkpoint: Checkpoint, config: Path) -> None:
+def check_description(header: Mapping[str, Any], config: Path, path: Path) -> None:
     """Refuses a ``config.json`` that says other things of a file's model than the file itself.
+
+    Args:
+        header: What ``config.json`` should say, by the header of the file.
+        config: What stands beside it.
+        path: The file.
 
     Raises:
         CheckpointError: Names what differs.
@@ -136,12 +174,12 @@ def check_description(checkpoint: Checkpoint, config: Path) -> None:
     except ValueError as error:
         raise CheckpointError(f"{config} cannot be read: {error}") from error
     # Through JSON, as the file went: tuples become lists.
-    true = json.loads(json.dumps(config_json(checkpoint, None, license=None)))
-    keys = ("architecture", "arguments", "num_classes", "label_names", "preprocessing")
+    true = json.loads(json.dumps(header))
+    keys = ("architecture", "image_model", "arguments", "num_classes", "label_names", "preprocessing")
     if wrong := [key for key in keys if not isinstance(said, dict) or said.get(key) != true.get(key)]:
         raise CheckpointError(
-            f"{config} says something else of {', '.join(wrong)} than the header of {checkpoint.path}: one of the two"
-            f" belongs to other weights"
+            f"{config} says something else of {', '.join(wrong)} than the header of {path}: one of the two belongs to"
+            f" other weights"
         )
 
 

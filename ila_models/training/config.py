@@ -22,8 +22,10 @@ class ModelSection:
     """The model; what is None is the architecture's or the checkpoint's, see :func:`ila_models.create_model`.
 
     Attributes:
-        name: Architecture or ``architecture.tag``.
-        pretrained: Start from the weights of the tag (``openai`` for CLIP's); else random, or ``checkpoint``.
+        name: Architecture or ``architecture.tag``; or ``timm/`` and the name of an image model of timm, which alignment
+            makes a video model (:func:`ila_models.add_alignment`).
+        pretrained: Start from the weights of the tag (``openai`` for CLIP's), or timm's; else random, or
+            ``checkpoint``.
         checkpoint: Start from this file or ``hf-hub:owner/name``.
         head: ``"text"`` compares with features of the class names, ``"linear"`` is a classifier of its own.
         dropout: Rate before the linear classifier.

@@ -111,13 +111,11 @@ class Run:
         optimizer = make_optimizer(self.model, config.optimizer)
         self.model.pretrained_cfg |= source.contract
         contract = self.model.pretrained_cfg
-        self.augmentation = ClipAugmentation(
-            config.augmentation, img_size=self.model.config.img_size, contract=contract
-        )
+        self.augmentation = ClipAugmentation(config.augmentation, img_size=self.model.img_size, contract=contract)
         needs = Needs(
-            num_frames=self.model.config.num_frames,
-            frames_in=FramesByEpoch(self.model.config.num_frames, config.schedule),
-            img_size=self.model.config.img_size,
+            num_frames=self.model.num_frames,
+            frames_in=FramesByEpoch(self.model.num_frames, config.schedule),
+            img_size=self.model.img_size,
             contract=contract,
             augmentation=self.augmentation,
         )

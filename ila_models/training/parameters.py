@@ -9,19 +9,19 @@ import torch
 from timm.optim import param_groups_layer_decay, param_groups_weight_decay
 from torch import nn
 
-from ..ila_vit import ILAVisionTransformer
+from ..video_model import VideoModel
 from .config import OptimizerSection
 from .errors import TrainingError
 
-# Parts that learn in the released recipe: in the blocks, whatever is not CLIP's. The rest of the model is CLIP's, or
-# keeps its starting values (the prompts of the text head, unless they are asked for).
-_CLIP = ("norm1", "attn", "norm2", "mlp")
+# Parts that learn in the released recipe: in the blocks, whatever is not CLIP's or the image model's. The rest of the
+# model is theirs too, or keeps its starting values (the prompts of the text head, unless they are asked for).
+_FROZEN = ("norm1", "attn", "norm2", "mlp", "block")
 _SKIPS = ("aligned_skip", "interactive_skip")
-_HEADS = ("temporal.", "head.norm.", "head.fc.")
+_HEADS = ("temporal.", "head.norm.", "head.fc.", "head.weight", "head.bias")
 _PROMPTS = ("head.prompts.", "head.context_")
 
 
-def make_optimizer(model: ILAVisionTransformer, section: OptimizerSection) -> torch.optim.AdamW:
+def make_optimizer(model: VideoModel, section: OptimizerSection) -> torch.optim.AdamW:
     """AdamW over what learns, every part at its rate; everything else is frozen.
 
     Raises:
@@ -33,7 +33,7 @@ def make_optimizer(model: ILAVisionTransformer, section: OptimizerSection) -> to
     return torch.optim.AdamW(groups, lr=section.lr, betas=section.betas, eps=section.eps)
 
 
-def _released_groups(model: ILAVisionTransformer, section: OptimizerSection) -> list[dict[str, Any]]:
+def _released_groups(model: VideoModel, section: OptimizerSection) -> list[dict[str, Any]]:
     """The released recipe's groups; biases, vectors and position embeddings are not decayed."""
     rates = {
         "alignment": (section.alignment_lr, section.alignment_weight_decay),
@@ -55,15 +55,16 @@ def _released_groups(model: ILAVisionTransformer, section: OptimizerSection) -> 
 
 
 def _part(name: str) -> str | None:
+    name = name.removeprefix("vit.")
     if name == "time_embed":
         return "alignment"
     if name.startswith("blocks."):
         part = name.split(".")[2]
-        return None if part in _CLIP else "skips" if part in _SKIPS else "alignment"
+        return None if part in _FROZEN else "skips" if part in _SKIPS else "alignment"
     return "heads" if name.startswith(_HEADS) else None
 
 
-def _all_groups(model: ILAVisionTransformer, section: OptimizerSection) -> list[dict[str, Any]]:
+def _all_groups(model: VideoModel, section: OptimizerSection) -> list[dict[str, Any]]:
     for parameter in model.parameters():
         parameter.requires_grad_(True)
     if section.layer_decay is None:

@@ -8,7 +8,7 @@ import torch
 from timm.scheduler import CosineLRScheduler
 
 from ..alignment import WINDOW_OFFSET
-from ..ila_vit import ILAVisionTransformer
+from ..video_model import VideoModel
 from .config import ScheduleSection
 
 
@@ -47,6 +47,6 @@ def window_offset(epoch: int, section: ScheduleSection) -> float:
     return WINDOW_OFFSET * 0.5 ** max(0, epoch - section.shrink_window_from + 1)
 
 
-def set_window_offset(model: ILAVisionTransformer, epoch: int, section: ScheduleSection) -> None:
+def set_window_offset(model: VideoModel, epoch: int, section: ScheduleSection) -> None:
     """Sets the model's offset for an epoch; it is saved with the weights."""
-    model.window_offset.fill_(window_offset(epoch, section))
+    model.set_window_offset(window_offset(epoch, section))

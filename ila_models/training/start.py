@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import timm
+
+from ..aligned_vit import AlignedViT, add_alignment
+from ..configs import AlignedConfig
 from ..factory import create_model
 from ..heads import LinearHead
-from ..ila_vit import ILAVisionTransformer
+from ..video_model import VideoModel
 from .config import ModelSection
 from .errors import TrainingError
 
+TIMM = "timm/"
+"""What the name of an image model of timm begins with, which alignment makes a video model, as on the Hub."""
 
-def make_model(section: ModelSection, class_names: Sequence[str]) -> ILAVisionTransformer:
+
+def make_model(section: ModelSection, class_names: Sequence[str]) -> VideoModel:
     """Builds the model of a run for the data's classes, with starting values from which it learns.
 
     Raises:
@@ -19,6 +26,8 @@ def make_model(section: ModelSection, class_names: Sequence[str]) -> ILAVisionTr
         ValueError: A number is out of its range, or contradicts the weights.
         FileNotFoundError: The weights are not there.
     """
+    if section.name.startswith(TIMM):
+        return _make_aligned(section, class_names)
     from_weights = section.pretrained or section.checkpoint is not None
     if section.head == "text" and not from_weights:
         raise TrainingError(
@@ -47,4 +56,34 @@ def make_model(section: ModelSection, class_names: Sequence[str]) -> ILAVisionTr
         model.init_from_scratch()
     if isinstance(model.head, LinearHead):
         model.head.dropout.p = section.dropout
+    return model
+
+
+def _make_aligned(section: ModelSection, class_names: Sequence[str]) -> AlignedViT:
+    """An image model of timm with alignment."""
+    ours = {"checkpoint": None, "head": "linear", "alignment": None}
+    if odd := [name for name, silent in ours.items() if getattr(section, name) != silent]:
+        said = ", ".join(f"model.{name}={getattr(section, name)}" for name in odd)
+        raise TrainingError(f"{said} cannot be used with {section.name}, an image model of timm: leave it out")
+    vit = timm.create_model(
+        section.name.removeprefix(TIMM),
+        pretrained=section.pretrained,
+        num_classes=len(class_names),
+        img_size=section.img_size,
+        drop_rate=section.dropout,
+        drop_path_rate=section.drop_path_rate,
+    )
+    default = AlignedConfig()
+    model = add_alignment(
+        vit,
+        num_frames=section.num_frames or default.num_frames,
+        alignment_width=section.alignment_width or default.alignment_width,
+        interactive=section.interactive or default.interactive,
+        alignment_target=section.alignment_target or default.alignment_target,
+        temporal_depth=default.temporal_depth if section.temporal_depth is None else section.temporal_depth,
+    )
+    model.class_names = tuple(class_names)
+    model.temporal.init_for_training()
+    if not section.pretrained:
+        model.init_from_scratch()
     return model

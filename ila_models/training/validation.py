@@ -16,7 +16,7 @@ from ..data.annotations import LabelledVideos
 from ..data.motion import VALIDATION_SEED, motion_clips
 from ..data.shards import ShardedVideos
 from ..data.workers import end_with_parent, worker_context
-from ..ila_vit import ILAVisionTransformer
+from ..video_model import VideoModel
 
 _logger = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class MeasuredVideos(Dataset[Sample]):
 
 @torch.inference_mode()
 def measure(
-    model: ILAVisionTransformer,
+    model: VideoModel,
     samples: Dataset[Sample],
     accelerator: Accelerator,
     *,

@@ -20,6 +20,7 @@ from ..data.transforms import CropBox, create_transform
 from ..data.video import VideoReader
 from ..ila_vit import ILAVisionTransformer
 from ..pairing import pair_frames
+from ..video_model import VideoModel
 from .rollout import recorded_attention, roll_out
 
 
@@ -78,7 +79,7 @@ class ClipCapture:
         grid: Patches along the height and the width of the crop.
         alignment: Points and masks; None of a form without them.
         rollout: [T, h, w]: each patch's share in its frame's class token after the last block; sums to one over a
-            frame.
+            frame. None of an image model with alignment, whose attention is as timm has it.
         logits: [C]; None without classes.
     """
 
@@ -87,7 +88,7 @@ class ClipCapture:
     box: CropBox
     grid: tuple[int, int]
     alignment: AlignmentCapture | None
-    rollout: Tensor
+    rollout: Tensor | None
     logits: Tensor | None
 
     @property
@@ -153,7 +154,7 @@ def read_footage(source: Any, *, num_frames: int, fps: float | None = None) -> F
 
 
 @torch.inference_mode()
-def capture_clip(model: ILAVisionTransformer, footage: Footage) -> ClipCapture:
+def capture_clip(model: VideoModel, footage: Footage) -> ClipCapture:
     """Runs a model on a clip and keeps what is to be shown.
 
     Args:
@@ -166,13 +167,17 @@ def capture_clip(model: ILAVisionTransformer, footage: Footage) -> ClipCapture:
     if model.training:
         raise ValueError("the model is in training mode, in which masks are means of nine: call model.eval() first")
     transform = create_transform(model)
-    weight = model.pos_embed
+    weight = model.temporal.pos_embed
     clip = transform(footage.frames)[None].to(weight.device, weight.dtype)
-    with recorded_attention(model) as attentions, recorded_similarity(model) as similarities:
+    looked_at: contextlib.AbstractContextManager[list[Tensor]]
+    looked_at = recorded_attention(model) if isinstance(model, ILAVisionTransformer) else contextlib.nullcontext([])
+    with looked_at as attentions, recorded_similarity(model) as similarities:
         tokens, maps = model.forward_blocks(clip)
         logits = model.forward_head(tokens)[0].float().cpu() if model.num_classes else None
-    patches = roll_out(attentions)[:, 0, 1:].unflatten(-1, model.grid_size).cpu()
-    alignment = None
+    alignment = rollout = None
+    if attentions:
+        patches = roll_out(attentions)[:, 0, 1:].unflatten(-1, model.grid_size).cpu()
+        rollout = patches / patches.sum(dim=(-2, -1), keepdim=True)
     if maps is not None:
         earlier, later = pair_frames(torch.arange(clip.shape[1])[None], model.config.alignment_target)
         before, after = (torch.cat(values).cpu() for values in zip(*similarities, strict=True))
@@ -189,20 +194,21 @@ def capture_clip(model: ILAVisionTransformer, footage: Footage) -> ClipCapture:
         box=transform.crop_boxes(*footage.frames.shape[-2:])[0],
         grid=model.grid_size,
         alignment=alignment,
-        rollout=patches / patches.sum(dim=(-2, -1), keepdim=True),
+        rollout=rollout,
         logits=logits,
     )
 
 
 @contextlib.contextmanager
-def recorded_similarity(model: ILAVisionTransformer) -> Iterator[list[tuple[Tensor, Tensor]]]:
+def recorded_similarity(model: VideoModel) -> Iterator[list[tuple[Tensor, Tensor]]]:
     """Within it, every pass adds each block's similarity of pairs before and after the masks, [B, T-1], to the list."""
     target = model.config.alignment_target
+    prefix = model.num_tokens - model.grid_size[0] * model.grid_size[1]
     seen: list[tuple[Tensor, Tensor]] = []
 
     def see(module: nn.Module, arguments: tuple[Any, ...], aligned: Aligned) -> None:
         # In 16 bits, sums over hundreds of patches would be alike for their rounding.
-        patches, masks = aligned.message[:, :, 1:].float(), aligned.maps.masks.float()
+        patches, masks = aligned.message[:, :, prefix:].float(), aligned.maps.masks.float()
         seen.append((pair_similarity(patches, torch.ones_like(masks), target), pair_similarity(patches, masks, target)))
 
     with contextlib.ExitStack() as stack:

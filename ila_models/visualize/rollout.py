@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ..blocks import FrameBlock
 from ..ila_vit import ILAVisionTransformer
+from ..video_model import VideoModel
 
 
 def mean_attention(attention: Any, x: Tensor) -> Tensor:
@@ -87,13 +88,13 @@ def recorded_attention(model: ILAVisionTransformer) -> Iterator[list[Tensor]]:
         yield seen
 
 
-def check_is_unfused(model: ILAVisionTransformer) -> None:
+def check_is_unfused(model: VideoModel) -> None:
     """Refuses a model whose attention cannot be looked at.
 
     Raises:
         ValueError: It is fused.
     """
-    if model.fused:
+    if model.inference_form == "fused":
         raise ValueError(
             "this model is fused for inference, and attention roll-out needs the whole attention of its blocks: create"
             " it unfused, without fused=True or fuse()"

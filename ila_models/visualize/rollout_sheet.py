@@ -20,9 +20,11 @@ def draw_rollout(clip: ClipCapture, *, theme: str = "light") -> Canvas:
     hundred lies beyond it, and at twice the even share at least, so that nothing is made of mere noise.
 
     Raises:
-        ValueError: There is no such theme.
+        ValueError: There is no such theme, or no roll-out of this kind of model.
     """
     colours = colours_of(theme)
+    if clip.rollout is None:
+        raise ValueError("there is no roll-out of an image model with alignment: points and timeline can be drawn")
     frames = len(clip.footage.frames)
     columns = min(frames, _FRAMES_A_LINE)
     lines = -(-frames // columns)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from ..features import FeatureExtractor
-from ..ila_vit import ILAVisionTransformer
 from ..predict import Prediction
+from ..video_model import VideoModel
 from .capture import ClipCapture
 from .themes import Colours, colours_of
 
@@ -57,7 +57,7 @@ class WindowPredictions:
 
 
 def predict_windows(
-    model: ILAVisionTransformer,
+    model: VideoModel,
     source: Any,
     *,
     window: float,
@@ -95,7 +95,7 @@ def predictions_of_clip(clip: ClipCapture, labels: tuple[str, ...]) -> WindowPre
     return WindowPredictions(spans=spans, probabilities=clip.logits.softmax(dim=-1)[None], labels=labels)
 
 
-def class_labels(model: ILAVisionTransformer) -> tuple[str, ...]:
+def class_labels(model: VideoModel) -> tuple[str, ...]:
     """Names of a model's classes; where it does not know them, their numbers as text."""
     return model.class_names or tuple(map(str, range(model.num_classes)))
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..features import WindowSettings
 from ..ila_vit import ILAVisionTransformer
+from ..video_model import VideoModel
 from ..weights.cache import write_atomically
 from .animation import animate_points, encode_gif, encode_mp4
 from .capture import ClipCapture, capture_clip, choose_blocks, read_footage
@@ -47,7 +48,7 @@ class Visualization:
         animation_gif: Points and masks, pair by pair; None in a form without points.
         animation_mp4: The same.
         contact_sheet: All pairs at once, with the similarity of each; None in a form without points.
-        rollout: Attention roll-out of the class token.
+        rollout: Attention roll-out of the class token; None of an image model with alignment.
         timeline: Probabilities over time; None without classes.
         capture: The numbers.
     """
@@ -55,7 +56,7 @@ class Visualization:
     animation_gif: Path | None
     animation_mp4: Path | None
     contact_sheet: Path | None
-    rollout: Path
+    rollout: Path | None
     timeline: Path | None
     capture: VideoCapture
 
@@ -67,7 +68,7 @@ class Visualization:
 
 
 def visualize_video(
-    model: ILAVisionTransformer,
+    model: VideoModel,
     source: Any,
     out: str | os.PathLike[str],
     *,
@@ -115,7 +116,7 @@ def visualize_video(
 
 
 def capture_video(
-    model: ILAVisionTransformer,
+    model: VideoModel,
     source: Any,
     *,
     blocks: Sequence[int] | None = None,
@@ -136,7 +137,7 @@ def capture_video(
 
 
 def check_choices(
-    model: ILAVisionTransformer,
+    model: VideoModel,
     *,
     blocks: Sequence[int] | None = None,
     num_frames: int | None = None,
@@ -149,8 +150,8 @@ def check_choices(
         TypeError: It is another kind of model.
         ValueError: An argument is out of range or goes not with the model, or the model is fused.
     """
-    if not isinstance(model, ILAVisionTransformer):
-        raise TypeError(f"the model is a {type(model).__name__}: only those of ila_models.create_model can be drawn")
+    if not isinstance(model, VideoModel):
+        raise TypeError(f"the model is a {type(model).__name__}: those of create_model and add_alignment can be drawn")
     check_is_unfused(model)
     WindowSettings(num_frames=model.num_frames if num_frames is None else num_frames, window=window, stride=stride)
     if window is not None and not model.num_classes:
@@ -160,7 +161,7 @@ def check_choices(
         )
     if model.has_points:
         return choose_blocks(blocks, len(model.blocks))
-    if blocks is not None:
+    if blocks is not None and isinstance(model, ILAVisionTransformer):
         raise ValueError(f"blocks={list(blocks)}: blocks of alignment={model.config.alignment!r} predict no points")
     return ()
 
@@ -178,12 +179,13 @@ def write_pictures(
         return path
 
     clip = capture.clip
-    gif = mp4 = sheet = timeline = None
+    gif = mp4 = sheet = rollout = timeline = None
     if clip.alignment is not None:
         pictures = animate_points(clip, capture.blocks, theme=theme)
         gif, mp4 = written("points.gif", encode_gif(pictures)), written("points.mp4", encode_mp4(pictures))
         sheet = written("contact_sheet.png", as_png(draw_contact_sheet(clip, capture.blocks, theme=theme).figure))
-    rollout = written("rollout.png", as_png(draw_rollout(clip, theme=theme).figure))
+    if clip.rollout is not None:
+        rollout = written("rollout.png", as_png(draw_rollout(clip, theme=theme).figure))
     if capture.predictions is not None:
         timeline = written("timeline.png", as_png(draw_timeline(capture.predictions, clip, topk=topk, theme=theme)))
     return Visualization(

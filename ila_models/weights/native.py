@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import save_file
+from torch import Tensor
 
 from ..configs import ILAConfig
 from . import clip
@@ -33,11 +35,7 @@ def write_native(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
     Raises:
         OSError: The file cannot be written; what stood there is untouched.
     """
-    destination = Path(path)
-    if destination.is_dir():
-        raise IsADirectoryError(f"{destination} is a directory: name the file to write")
     header = {
-        "format_version": FORMAT_VERSION,
         "kind": checkpoint.kind,
         "architecture": checkpoint.architecture,
         "config": asdict(checkpoint.config),
@@ -48,10 +46,23 @@ def write_native(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
         "source": checkpoint.source,
     }
     text = {_TEXT_PREFIX + name: tensor for name, tensor in checkpoint.text_tensors.items()}
-    tensors = {
+    write_described(checkpoint.tensors | text, header, path)
+
+
+def write_described(tensors: Mapping[str, Tensor], header: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
+    """Writes tensors as safetensors, floats as float32, with what they are in the header; whole or not at all.
+
+    Raises:
+        OSError: The file cannot be written; what stood there is untouched.
+    """
+    destination = Path(path)
+    if destination.is_dir():
+        raise IsADirectoryError(f"{destination} is a directory: name the file to write")
+    stored = {
         name: (tensor.float() if tensor.is_floating_point() else tensor).contiguous()
-        for name, tensor in sorted((checkpoint.tensors | text).items())
+        for name, tensor in sorted(tensors.items())
     }
+    text = json.dumps({"format_version": FORMAT_VERSION, **header}, sort_keys=True)
     destination.parent.mkdir(parents=True, exist_ok=True)
     # Beside the destination, so that the last step is a rename within one file system.
     with tempfile.TemporaryDirectory(prefix=f".{destination.name}.", dir=destination.parent) as scratch:
@@ -59,7 +70,7 @@ def write_native(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
         unfinished.touch()
         permissions = unfinished.stat().st_mode  # as the user's umask wants them; safetensors makes its files private
         try:
-            save_file(tensors, unfinished, metadata={METADATA_KEY: json.dumps(header, sort_keys=True)})
+            save_file(stored, unfinished, metadata={METADATA_KEY: text})
         except SafetensorError as error:
             raise OSError(f"{destination} cannot be written: {error}") from error
         unfinished.chmod(permissions)
@@ -72,7 +83,7 @@ def read_native(file: TensorFile) -> Checkpoint:
     Raises:
         CheckpointError: The header is not one of ours, or of a later version.
     """
-    header = _parse_header(file)
+    header = read_header(file)
     try:
         config = ILAConfig(**{**header["config"], "img_size": tuple(header["config"]["img_size"])})
         if config.depth > len(file.tensors):
@@ -131,7 +142,12 @@ def _check_types(checkpoint: Checkpoint) -> None:
         raise ValueError(f"not what belongs there: {', '.join(wrong)}")
 
 
-def _parse_header(file: TensorFile) -> dict[str, Any]:
+def read_header(file: TensorFile) -> dict[str, Any]:
+    """What one of our files says of itself.
+
+    Raises:
+        CheckpointError: It is not readable, or of a later version.
+    """
     try:
         header = json.loads(file.metadata[METADATA_KEY])
         version = header["format_version"]
@@ -141,4 +157,4 @@ def _parse_header(file: TensorFile) -> dict[str, Any]:
         raise CheckpointError(
             f"{file.path}: written in format version {version}, this package reads {FORMAT_VERSION}: upgrade ila_models"
         )
-    return header
+    return dict(header)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from . import clip, native, released
+from .aligned import is_aligned
 from .checkpoint import Checkpoint
 from .errors import CheckpointError
 from .files import read_tensor_file
@@ -25,6 +26,11 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         CheckpointError: The file is broken, carries code, or holds none of the known layouts.
     """
     file = read_tensor_file(path)
+    if is_aligned(file):
+        raise CheckpointError(
+            f"{file.path}: an image model of timm with alignment, as ila_models.add_alignment makes them: load it with"
+            f" ila_models.load_aligned_vit(...)"
+        )
     if native.METADATA_KEY in file.metadata:
         checkpoint = native.read_native(file)
     elif released.is_released(file.tensors):
