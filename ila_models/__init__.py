@@ -11,6 +11,7 @@ import logging as _logging
 
 from . import timm_bridge as timm_bridge  # importing it makes timm know the models
 from .aligned_pretrained import load_aligned_vit
+from .aligned_timesformer import AlignedTimesformer, align_timesformer
 from .aligned_vit import AlignedViT, add_alignment
 from .alignment import AlignmentMaps
 from .convert import convert_checkpoint
@@ -47,6 +48,7 @@ from .weights.errors import CheckpointError
 _logging.getLogger(__name__).addHandler(_logging.NullHandler())
 
 __all__ = [
+    "AlignedTimesformer",
     "AlignedViT",
     "AlignmentMaps",
     "AnnotationError",
@@ -64,6 +66,7 @@ __all__ = [
     "VideoError",
     "__version__",
     "add_alignment",
+    "align_timesformer",
     "convert_checkpoint",
     "create_model",
     "create_transform",

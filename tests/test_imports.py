@@ -40,6 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "ila_vit": {"contracts", "blocks", "temporal", "heads", "class_features", "text", "alignment", "layers", "configs"},
     "image_model": set(),
     "aligned_vit": {"image_model", "contracts", "blocks", "temporal", "text", "alignment", "configs"},
+    "aligned_timesformer": {"contracts", "blocks", "alignment", "configs"},
     "aligned_pretrained": {"aligned_vit", "image_model", "text", "weights"},
     "video_model": {"aligned_pretrained", "aligned_vit", "factory", "ila_vit", "class_features", "weights"},
     # `temporal` and `layers` only for resampling position embeddings; weights never build models.
