@@ -13,10 +13,7 @@ from nbclient import NotebookClient
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
-METADATA = {
-    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-    "language_info": {"name": "python"},
-}
+METADATA = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
 
 
 @pytest.fixture
@@ -105,7 +102,7 @@ def test_notebooks_are_committed_without_outputs(path: Path) -> None:
     """Outputs would hide what a change is about, and say of a machine what nobody else sees."""
     notebook = nbformat.read(path, as_version=nbformat.NO_CONVERT)
     nbformat.validate(notebook)
-    assert notebook.metadata == METADATA, "run: nbstripout (see CONTRIBUTING.md)"
+    assert notebook.metadata == METADATA, "run: pre-commit run nbstripout --all-files"
     for cell in notebook.cells:
         assert cell.metadata == {}, cell.id
         if cell.cell_type == "code":
