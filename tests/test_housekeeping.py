@@ -93,7 +93,7 @@ def test_workflows_run_the_oldest_and_the_newest_python() -> None:
     oldest, newest = python_versions()[0], python_versions()[-1]
     assert SpecifierSet(PROJECT["project"]["requires-python"]) == SpecifierSet(f">={oldest}")
     jobs = workflow("tests")["jobs"]
-    assert [row["python"] for row in jobs["tests"]["strategy"]["matrix"]["include"]] == [oldest, newest]
+    assert jobs["tests"]["strategy"]["matrix"]["python"] == [oldest, newest]
     assert python_of(jobs["oldest"]) == oldest
     assert python_of(jobs["checks"]) == newest
     assert python_of(workflow("weekly")["jobs"]["newest"]) == newest
@@ -232,13 +232,8 @@ def test_what_a_page_names_is_there(name: str) -> None:
     # A name in capitals stands for one that the reader chooses.
     paths = [each for each in marked if re.fullmatch(r"[\w.-]*/[\w./-]*|[\w-]+\.(?:md|json|toml)", each)]
     paths = [each for each in paths if each.endswith(".md") or not re.search("[A-Z]{3}|^[.]venv", each)]
-    anywhere = (
-        "",
-        "ila_models/",
-        "ila_models/data/",
-        "tests/",
-        "benchmarks/",
-    )  # a table names them beside their folder
+    # A table of folders names what is in them without saying the folder again.
+    anywhere = ("", "ila_models/", "ila_models/data/", "tests/", "benchmarks/")
     assert [each for each in (*links, *paths) if not any((ROOT / f"{at}{each}").exists() for at in anywhere)] == []
     said = set(re.findall(r"`ila-models (\w+)", page))
     assert said <= {command.__name__.rpartition(".")[2] for command in COMMANDS} | {"list", "info"}
