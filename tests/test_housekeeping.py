@@ -259,7 +259,7 @@ def test_what_a_page_names_is_there(name: str) -> None:
         ("tests/test_factory.py", ["test_lists"]),
         ("tests/zoo.py", ["ZOO"]),
         ("tests/test_baselines.py", ["BASELINES"]),
-        ("tests/test_aligned_vit.py", ["ARCHITECTURES"]),
+        ("tests/aligned_models.py", ["ARCHITECTURES"]),
         ("tests/test_extraction.py", ["read_back"]),
     ],
 )
