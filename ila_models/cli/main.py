@@ -46,8 +46,8 @@ COMMANDS = (
 )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command line and returns its exit status: 0 done, 1 failed, 2 not understood."""
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of whole command lines; a parsed one holds the function ``run`` of its command."""
     parser = argparse.ArgumentParser(
         prog="ila-models",
         description="Video recognition with ILA models: predict, extract features, evaluate, train; look up, fetch,"
@@ -59,7 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in COMMANDS:
         command.add_to(commands)
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command line and returns its exit status: 0 done, 1 failed, 2 not understood."""
+    options = make_parser().parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A file name that the terminal cannot show must not end the run.
