@@ -9,7 +9,9 @@ import re
 
 _NARROW = "(max-width: 720px)"
 """What a ``<source>`` for small screens says; the style sheet has the same width."""
-_PICTURE = re.compile(r"<picture>(?P<sources>.*?)<img alt=\"(?P<alt>[^\"]+)\" src=\"(?P<light>[^\"]+)\">\s*</picture>", re.DOTALL)
+_PICTURE = re.compile(
+    r'<picture>(?P<sources>.*?)<img alt="(?P<alt>[^"]+)" src="(?P<light>[^"]+)">\s*</picture>', re.DOTALL
+)
 _SOURCE = re.compile(r'<source media="(?P<media>[^"]+)" srcset="(?P<address>[^"]+)">')
 
 
