@@ -78,6 +78,13 @@ def address(source: Source) -> str:
     return f"../{source.url}" if isinstance(source, PackageSource) else source.url
 
 
+def licence(stated: str | None) -> str:
+    """What a record says of its licence; an address as a link, for no line breaks in an address."""
+    if stated is None:
+        return "not stated"
+    return f"[its page]({stated.removeprefix('see ')})" if stated.startswith("see https://") else stated
+
+
 def docs_table() -> str:
     """Where every checkpoint comes from."""
     return table(
@@ -89,12 +96,17 @@ def docs_table() -> str:
                 f"[{type(source).__name__.removesuffix('Source')}]({address(source)})",
                 "not measured yet" if source.sha256 is None else f"`{source.sha256[:12]}…`",
                 "not measured yet" if source.size is None else f"{source.size / 1e6:.0f} MB",
-                record.license or "not stated",
+                licence(record.license),
             ]
             for record in records().values()
             for source in record.sources
         ),
     )
+
+
+def zoo_tables() -> str:
+    """Both: what checkpoints are and cost, and where they come from."""
+    return f"{readme_table()}\nWhere each comes from:\n\n{docs_table()}"
 
 
 def forms_table() -> str:
@@ -112,7 +124,7 @@ def forms_table() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "README.md": readme_table,
-    "docs/models.md": docs_table,
+    "docs/models.md": zoo_tables,
     "docs/forms.md": forms_table,
 }
 
