@@ -12,10 +12,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import torch
 
 from ila_models.alignment import MASK_FLAT, MASK_SLOPE, POINT_RANGE, axis_weights, soft_masks
+from ila_models.visualize.themes import EARLIER, LATER, OUTLINE
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "pictures"
@@ -32,14 +34,12 @@ SCHEMES: dict[str, Colours] = {
         "box": "#f4f6f8",
         "sky": "#e4ebf2",
         "ground": "#c9d3c4",
-        "ball": "#e8912d",
+        "ball": "#d6455d",
         "tree": "#8aa384",
         "grid": "#ffffff",
-        "mask": "#1f6feb",
-        "point": "#d1242f",
-        "halo": "#ffffff",
-        "earlier": "#1f6feb",
-        "later": "#b35900",
+        "mask": "#7a4df0",
+        "earlier": "#b35900",
+        "later": "#0b6fb8",
         "page": "#ffffff",
     },
     "dark": {
@@ -49,14 +49,12 @@ SCHEMES: dict[str, Colours] = {
         "box": "#2a303a",
         "sky": "#39424e",
         "ground": "#4a5648",
-        "ball": "#f2a94a",
+        "ball": "#e8697e",
         "tree": "#6c8a66",
         "grid": "#1e2129",
-        "mask": "#4f9bff",
-        "point": "#ff5c64",
-        "halo": "#11151b",
-        "earlier": "#6cb0ff",
-        "later": "#f0a04b",
+        "mask": "#9b7dff",
+        "earlier": "#ff9f1c",
+        "later": "#3fc1ff",
         "page": "#1e2129",
     },
 }
@@ -168,13 +166,14 @@ class Drawing:
                     left, top = x + column * step, y + row * step
                     self.rect(left + 0.5, top + 0.5, step - 1, step - 1, "mask", opacity=0.64 * weight)
 
-    def point(self, x: float, y: float) -> None:
-        """An interactive point."""
-        for colour, width in (("halo", 7), ("point", 3.4)):
-            self.shapes.append(
-                f'<path d="M{x - 9:g} {y:g}H{x + 9:g}M{x:g} {y - 9:g}V{y + 9:g}" stroke="{self.colours[colour]}"'
-                f' stroke-width="{width}" stroke-linecap="round"/>'
-            )
+    def point(self, x: float, y: float, of: Literal["earlier", "later"]) -> None:
+        """An interactive point, marked as in the pictures of ``ila_models.visualize``."""
+        edge = f'stroke="{OUTLINE}" stroke-width="1.5"'
+        if of == "earlier":
+            self.shapes.append(f'<circle cx="{x:g}" cy="{y:g}" r="8" fill="{EARLIER}" {edge}/>')
+        else:
+            corners = f"{x:g},{y - 10:g} {x + 10:g},{y:g} {x:g},{y + 10:g} {x - 10:g},{y:g}"
+            self.shapes.append(f'<polygon points="{corners}" fill="{LATER}" {edge}/>')
 
     def svg(self, *, card: bool = False) -> str:
         """The file; a card has a background of its own."""
@@ -193,10 +192,26 @@ def place(value: float, start: float, side: float, *, tokens: int = GRID) -> flo
     return start + side / tokens * (0.5 + (value + 1) / 2 * (tokens - 1))
 
 
-BALLS = ((-0.5, 0.42), (0.1, -0.3))
-"""Where the ball is in the earlier and in the later frame."""
-POINTS = ((-0.45, 0.38), (0.14, -0.26))
-"""Points that a trained block might predict: near the ball."""
+class Half(NamedTuple):
+    """One frame of the drawn pair.
+
+    Attributes:
+        of: Which.
+        name: What is written beside it.
+        ball: Where the ball is.
+        point: Its interactive point: where one would help.
+    """
+
+    of: Literal["earlier", "later"]
+    name: str
+    ball: tuple[float, float]
+    point: tuple[float, float]
+
+
+PAIR = (
+    Half("earlier", "frame t", (-0.5, 0.42), (-0.44, 0.36)),
+    Half("later", "frame t + 1", (0.1, -0.3), (0.16, -0.24)),
+)
 
 
 def alignment(colours: Colours) -> Drawing:
@@ -206,7 +221,7 @@ def alignment(colours: Colours) -> Drawing:
     headings = ((92, "1", "a pair of frames"), (356, "2", "points and masks"), (550, "3", "what the masks keep"))
     for left, number, words in headings:
         drawing.text(left + side / 2, 34, f"{number}. {words}", bold=True, size=15)
-    for top, name, ball, point in zip(tops, ("frame t", "frame t + 1"), BALLS, POINTS, strict=True):
+    for top, (of, name, ball, point) in zip(tops, PAIR, strict=True):
         middle = top + side / 2
         mask = soft_masks(torch.tensor(point), (GRID, GRID))
         drawing.text(82, middle + 5, name, anchor="end")
@@ -216,7 +231,7 @@ def alignment(colours: Colours) -> Drawing:
         drawing.arrow((338, middle), (354, middle))
         drawing.frame(356, top, side, ball)
         drawing.masked(356, top, side, mask)
-        drawing.point(place(point[0], 356, side), place(point[1], top, side))
+        drawing.point(place(point[0], 356, side), place(point[1], top, side), of)
         drawing.arrow((500, middle), (546, middle))
         drawing.frame(550, top, side, ball, kept=mask)
         drawing.arrow((694, middle), (716, middle))
@@ -224,8 +239,9 @@ def alignment(colours: Colours) -> Drawing:
     drawing.box(
         718, 64, 92, 300, "4. block", "adds it to", "the frame's", "tokens; then", "CLIP's own", "spatial", "attention"
     )
-    drawing.point(106, 396)
-    drawing.text(126, 401, "interactive point: one place a frame, predicted from the pair", anchor="start")
+    drawing.point(84, 396, "earlier")
+    drawing.point(106, 396, "later")
+    drawing.text(126, 401, "interactive points: one place a frame, predicted from the pair", anchor="start")
     drawing.rect(556, 386, 20, 20, "mask", opacity=0.64)
     drawing.text(586, 401, "soft mask round it, 1 to 0", anchor="start")
     return drawing
@@ -238,7 +254,7 @@ def alignment_narrow(colours: Colours) -> Drawing:
     drawing.text(190, 20, "1. a pair of frames", bold=True, size=16)
     drawing.text(190, 278, "2. points and masks", bold=True, size=16)
     drawing.text(190, 486, "3. what the masks keep", bold=True, size=16)
-    for left, name, ball, point in zip(lefts, ("frame t", "frame t + 1"), BALLS, POINTS, strict=True):
+    for left, (of, name, ball, point) in zip(lefts, PAIR, strict=True):
         centre = left + side / 2
         weights = soft_masks(torch.tensor(point), (GRID, GRID))
         drawing.text(centre, 43, name)
@@ -246,17 +262,18 @@ def alignment_narrow(colours: Colours) -> Drawing:
         drawing.line((centre, 206), (centre, 228), (150 if left < 100 else 230, 228))
         drawing.frame(left, tops[1], side, ball)
         drawing.masked(left, tops[1], side, weights)
-        drawing.point(place(point[0], left, side), place(point[1], tops[1], side))
+        drawing.point(place(point[0], left, side), place(point[1], tops[1], side), of)
         drawing.arrow((centre, 438), (centre, 466))
         drawing.frame(left, tops[2], side, ball, kept=weights)
         drawing.arrow((centre, 648), (centre, 670))
     drawing.box(130, 211, 120, 34, "convolutions")
     drawing.arrow((190, 245), (190, 264))
     drawing.box(25, 672, 330, 54, "4. block", "adds it to the tokens; then CLIP's attention")
-    drawing.point(36, 752)
-    drawing.text(54, 757, "interactive point: predicted from the pair", anchor="start")
-    drawing.rect(26, 772, 20, 20, "mask", opacity=0.64)
-    drawing.text(54, 787, "soft mask round it, from 1 to 0", anchor="start")
+    drawing.point(18, 752, "earlier")
+    drawing.point(39, 752, "later")
+    drawing.text(58, 757, "interactive points, predicted from the pair", anchor="start")
+    drawing.rect(28, 772, 20, 20, "mask", opacity=0.64)
+    drawing.text(58, 787, "soft mask round it, from 1 to 0", anchor="start")
     return drawing
 
 
@@ -319,9 +336,9 @@ def mask(colours: Colours) -> Drawing:
         drawing.text(across(value), up(0) + 22, f"{MINUS if value < 0 else ''}{abs(value)}", colour="soft")
     for weight in (0, 1):
         drawing.text(left - 22, up(weight) + 5, str(weight), anchor="end", colour="soft")
-    drawing.line((across(point[0]), up(0)), (across(point[0]), up(1)), colour="point", dashes="5 4")
-    drawing.point(across(point[0]), up(0))
-    drawing.text(across(point[0]), up(0) + 26, "p", colour="point", bold=True)
+    drawing.line((across(point[0]), up(0)), (across(point[0]), up(1)), colour="earlier", dashes="5 4")
+    drawing.point(across(point[0]), up(0), "earlier")
+    drawing.text(across(point[0]), up(0) + 26, "p", colour="earlier", bold=True)
     drawing.line((across(point[0]), top - 14), (across(point[0] + MASK_FLAT), top - 14), colour="ink")
     drawing.text(across(point[0]) + 4, top - 22, "0.25", anchor="start")
     drawing.text(across(0.5), up(0.7), "falls by 1.5", anchor="start")
@@ -342,7 +359,7 @@ def mask(colours: Colours) -> Drawing:
         "none",
         more=f' stroke="{colours["soft"]}" stroke-dasharray="5 4"',
     )
-    drawing.point(place(point[0], left, side, tokens=tokens), place(point[1], top, side, tokens=tokens))
+    drawing.point(place(point[0], left, side, tokens=tokens), place(point[1], top, side, tokens=tokens), "earlier")
     drawing.text(left + side / 2, 322, "dashed: where points can be, 0.75 from the centre", colour="soft")
     drawing.text(left + side / 2, 341, "x runs right, y runs down", colour="soft")
     return drawing
@@ -366,7 +383,7 @@ def frames(colours: Colours) -> Drawing:
     words = ("earlier mask of pair 0", "mean of two", "mean of two", "later mask of pair 2")
     for number, (left, what) in enumerate(zip(lefts, words, strict=True)):
         drawing.box(left - 32, 242, side + 64, 50, f"aligned frame {number}", what)
-    drawing.text(400, 326, "blue: the mask of a pair's earlier frame; orange: of its later frame", colour="soft")
+    drawing.text(400, 326, "orange: the mask of a pair's earlier frame; blue: of its later frame", colour="soft")
     return drawing
 
 

@@ -177,7 +177,16 @@ def exchanged(block: Block) -> str:
 
 def write_files(folder: Path) -> None:
     """The files and folders that the pages speak of, in small."""
-    for name in ("video.mp4", "YOUR_VIDEO.mp4", "new.mp4", "videos/a.mp4", "kinetics/val/a.mp4", "kinetics/val/b.mp4"):
+    for name in (
+        "video.mp4",
+        "YOUR_VIDEO.mp4",
+        "new.mp4",
+        "clip.mp4",
+        "match.mp4",
+        "videos/a.mp4",
+        "kinetics/val/a.mp4",
+        "kinetics/val/b.mp4",
+    ):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         write_clip(folder / name, frames=24, fps=8)
     (folder / "val.txt").write_text("a.mp4 0\nb.mp4 7\n", encoding="utf-8")
