@@ -41,7 +41,7 @@ def _as_markdown(text: str, thing: griffe.Object) -> str:
     def code(literal: re.Match[str]) -> str:
         text = literal["text"].rstrip()
         lines = "\n".join(line.removeprefix("    ") for line in literal["block"].strip("\n").split("\n"))
-        return (f"{text}:\n\n" if text else "") + f"```python\n{lines}\n```\n"
+        return (f"{text}:\n\n" if text else "") + f"```python\n{lines}\n```\n\n"
 
     return _LITERAL.sub(code, _ROLE.sub(link, text))
 
