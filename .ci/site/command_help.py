@@ -1,29 +1,27 @@
-"""Shows what a command of the program says of itself: a fence ``help`` holds its name."""
+"""Shows what the program says of its commands: a fence ``help`` becomes a section for each of them."""
 
 from __future__ import annotations
 
-import contextlib
-import io
+import argparse
 import os
 import re
 
-from ila_models.cli.main import main
+from ila_models.cli.main import make_parser
 
-_FENCE = re.compile(r"^```help\n(?P<command>.*?)\n```$", re.MULTILINE)
+_FENCE = re.compile(r"^```help\n.*?^```$", re.MULTILINE | re.DOTALL)
 COLUMNS = "100"
 """Characters in a line: what a page has room for."""
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
-    """Replaces the fences by the commands' help."""
-    return _FENCE.sub(lambda fence: f"```text\n{help_of(fence['command'])}```", markdown)
+    """Replaces the fences."""
+    return _FENCE.sub(lambda _: help_of_all(), markdown)
 
 
-def help_of(command: str) -> str:
-    """What ``ila-models COMMAND --help`` prints; ends the build where there is no such command."""
+def help_of_all() -> str:
+    """What ``ila-models COMMAND --help`` prints, of every command."""
     os.environ["COLUMNS"] = COLUMNS
-    with contextlib.redirect_stdout(io.StringIO()) as printed, contextlib.suppress(SystemExit):
-        main([*command.split(), "--help"])
-    if not printed.getvalue():
-        raise LookupError(f"a fence `help` names {command}, and `ila-models {command} --help` says nothing")
-    return printed.getvalue()
+    commands = next(
+        action.choices for action in make_parser()._actions if isinstance(action, argparse._SubParsersAction)
+    )
+    return "\n\n".join(f"## {name}\n\n```text\n{parser.format_help()}```" for name, parser in commands.items())
