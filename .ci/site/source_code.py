@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 import textwrap
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,18 +23,20 @@ class Source(NamedTuple):
 
     Attributes:
         path: Its file, relative to the repository.
+        name: Its name within the file.
         line: The number of its first line.
         code: Its lines without docstring, dedented.
     """
 
     path: str
+    name: str
     line: int
     code: str
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
     """Replaces the fences by code."""
-    return _FENCE.sub(lambda fence: "\n".join(_shown(source_of(name)) for name in fence["names"].split()), markdown)
+    return _FENCE.sub(lambda fence: _shown([source_of(name) for name in fence["names"].split()]), markdown)
 
 
 def source_of(name: str) -> Source:
@@ -57,7 +60,7 @@ def source_of(name: str) -> Source:
         for number in range(body[0].lineno, (body[0].end_lineno or body[0].lineno) + 1):
             del lines[number]
     code = re.sub(r":\n\n+", ":\n", textwrap.dedent("\n".join(lines.values())))
-    return Source(str(module.relative_to(ROOT)), node.lineno, code)
+    return Source(str(module.relative_to(ROOT)), ".".join(inner), node.lineno, code)
 
 
 def _module(name: str) -> tuple[Path, list[str]]:
@@ -77,5 +80,12 @@ def _defined(statement: ast.stmt) -> set[str]:
     return set()
 
 
-def _shown(source: Source) -> str:
-    return f'```python title="{source.path}, line {source.line}"\n{source.code}\n```'
+def _shown(sources: list[Source]) -> str:
+    """A block of code for each thing; constants of a file that follow each other share one."""
+    blocks = []
+    for (path, _), group in groupby(sources, key=lambda source: (source.path, source.name.isupper() or source.name)):
+        together = list(group)
+        names = ", ".join(source.name for source in together)
+        code = "\n".join(source.code for source in together)
+        blocks.append(f'```python title="{names} ({path}, line {together[0].line})"\n{code}\n```')
+    return "\n".join(blocks)
