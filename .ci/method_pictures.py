@@ -175,13 +175,12 @@ class Drawing:
             corners = f"{x:g},{y - 10:g} {x + 10:g},{y:g} {x:g},{y + 10:g} {x - 10:g},{y:g}"
             self.shapes.append(f'<polygon points="{corners}" fill="{LATER}" {edge}/>')
 
-    def svg(self, *, card: bool = False) -> str:
-        """The file; a card has a background of its own."""
+    def svg(self) -> str:
+        """The file."""
         width, height = self.size
-        paper = f'<rect width="{width}" height="{height}" rx="10" fill="{self.colours["page"]}"/>\n' if card else ""
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
-            f' font-family="Helvetica, Arial, sans-serif">\n<title>{self.title}</title>\n{paper}'
+            f' font-family="Helvetica, Arial, sans-serif">\n<title>{self.title}</title>\n'
             + "\n".join(self.shapes)
             + "\n</svg>\n"
         )
@@ -442,13 +441,11 @@ PICTURES: dict[str, Callable[[Colours], Drawing]] = {
 
 def files() -> dict[Path, str]:
     """Every file with its content."""
-    written = {
+    return {
         FOLDER / f"{name}_{scheme}.svg": draw(colours).svg()
         for name, draw in PICTURES.items()
         for scheme, colours in SCHEMES.items()
     }
-    # For pages that cannot choose a scheme.
-    return {ROOT / "docs" / "alignment.svg": alignment(SCHEMES["light"]).svg(card=True), **written}
 
 
 def main() -> int:
