@@ -16,6 +16,7 @@ from ..version import __version__
 from . import (
     catalogue,
     convert,
+    dataset,
     demo,
     doctor,
     download,
@@ -42,6 +43,7 @@ COMMANDS = (
     verify,
     convert,
     export,
+    dataset,
     publish,
 )
 
