@@ -35,6 +35,7 @@ _EXTRAS = {
     "int8": ("torchao",),
     "extract": ("h5py", "pyarrow"),
     "ray": ("ray",),
+    "app": ("gradio",),
 }
 _CODECS = {"h264": "h264", "hevc": "h265", "vp9": "vp9", "av1": "av1", "mpeg4": "mpeg4", "vp8": "vp8"}
 _SECONDS_FOR_AN_ANSWER = 5.0

@@ -18,7 +18,7 @@ def test_the_page(hub: HubServer, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor"]) == 0
     lines = capsys.readouterr().out.splitlines()
     found = {line[2:16].strip(): line for line in lines}
-    assert len(found) == len(lines) == 16
+    assert len(found) == len(lines) == 17
     assert not any(line.startswith("!") for line in lines)
     assert f"torch {torch.__version__.partition('+')[0]}" in found["packages"]
     assert "h264, h265, vp9, av1" in found["video"]

@@ -64,13 +64,15 @@ ALLOWED: dict[str, set[str]] = {
     "features": {"video_model", "ila_vit", "data"},
     "visualize": {"features", "predict", "video_model", "blocks", "pairing", "alignment", "ila_vit", "weights", "data"},
     "extraction": {"features", "settings", "class_features", "parquet", "factory", "video_model", "weights", "data"},
-    "cli": {"demo", "visualize", "training", "evaluation", "extraction", "features", "publishing", "predict", "convert"}
+    "app": {"visualize", "features", "demo", "factory", "heads", "ila_vit", "text", "weights", "data"},
+    "cli": {"app", "demo", "visualize", "training", "evaluation", "extraction", "features", "publishing", "predict"}
+    | {"convert"}
     | {"pretrained", "info", "factory", "doctor", "export", "ila_vit", "text", "weights", "data"}
     | {"class_features", "configs", "version", "video_model"},
     "__main__": {"cli"},
 }
 HEAVY = ("av", "open_clip", "gdown", "transformers", "cv2", "decord", "torchcodec", "pyarrow", "torchao", "onnx")
-HEAVY += ("h5py", "ray", "webdataset")
+HEAVY += ("h5py", "ray", "webdataset", "gradio")
 
 
 def area(module: str) -> str:

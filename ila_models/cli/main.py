@@ -14,6 +14,7 @@ from huggingface_hub.utils import disable_progress_bars
 
 from ..version import __version__
 from . import (
+    app,
     catalogue,
     convert,
     dataset,
@@ -32,6 +33,7 @@ from . import (
 
 COMMANDS = (
     demo,
+    app,
     doctor,
     predict,
     visualize,

@@ -69,6 +69,12 @@ class Container:
         """Frees the decoder; the file stays open."""
         self._container.close()
 
+    @property
+    def stated_seconds(self) -> float | None:
+        """How long the header says that the longest track is; None where it does not say."""
+        duration = self._container.duration
+        return duration / 1_000_000 if duration is not None and duration > 0 else None
+
     def packets(self) -> Iterator[Packet[VideoStream]]:
         """The stream's packets from here on. Empty ones are left out: to a decoder they mean the end of the stream."""
         return (packet for packet in self._container.demux(self.stream) if packet.size)

@@ -1,0 +1,133 @@
+"""How large a video the app takes, found out from the file's size and its header before a frame is decoded."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..data.container import Container
+from ..data.video import VideoError
+
+_MEGABYTE = 1 << 20
+
+
+class RefusedError(ValueError):
+    """What somebody asks for is not done; the message is for that person, and says what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The largest video that is taken.
+
+    Attributes:
+        megabytes: Of the file, a megabyte being 2^20 bytes, as browsers count.
+        seconds: Of the video.
+        pixels: Of a frame, width times height; the default is that of 4K cameras.
+
+    Raises:
+        ValueError: A limit is not above 0.
+    """
+
+    megabytes: float = 100.0
+    seconds: float = 180.0
+    pixels: int = 4096 * 2304
+
+    def __post_init__(self) -> None:
+        """Checks the numbers."""
+        for name in ("megabytes", "seconds", "pixels"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value > 0):
+                raise ValueError(f"the limit {name}={value} is out of range: give a number above 0")
+
+    @property
+    def bytes(self) -> int:
+        """The same as ``megabytes``."""
+        return int(self.megabytes * _MEGABYTE)
+
+    def __str__(self) -> str:
+        """The limits in a line, for the page."""
+        return (
+            f"up to {self.megabytes:g} MB, {told_seconds(self.seconds)} and {self.pixels / 1e6:.2g} megapixels a frame"
+        )
+
+
+def check_video(path: Path, limits: Limits) -> None:
+    """Refuses a file that is too large, or that is no video, by what stands in front of its pictures.
+
+    What is wrong further inside, decoding finds.
+
+    Raises:
+        RefusedError: Says what is wrong with it, and what to do.
+    """
+    size = path.stat().st_size
+    if size == 0:
+        raise RefusedError(f"“{path.name}” is empty. Please choose another file.")
+    if size > limits.bytes:
+        raise RefusedError(
+            f"“{path.name}” has {size / _MEGABYTE:.4g} MB, and {limits.megabytes:g} MB is the most that is taken here."
+            " Please choose a shorter or smaller video."
+        )
+    with path.open("rb") as file:
+        try:
+            container = Container(file, name=path.name)
+        except VideoError as error:
+            raise unreadable(path, error) from error
+        try:
+            _check_header(path.name, container, limits)
+        finally:
+            container.close()
+
+
+def unreadable(path: Path, error: Exception) -> RefusedError:
+    """What is said of a file that cannot be read as a video."""
+    reason = str(error).replace(str(path), path.name)
+    return RefusedError(
+        f"“{path.name}” cannot be read as a video. It may be damaged, cut off, or of another kind; please try another"
+        f" file, or save it anew as mp4. The reason: {reason}"
+    )
+
+
+def told_seconds(seconds: float) -> str:
+    """A length of time for people."""
+    if seconds < 120:
+        return f"{seconds:.3g} seconds"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} minutes" + (f" {rest} seconds" if rest else "")
+
+
+def _check_header(name: str, container: Container, limits: Limits) -> None:
+    width, height = container.stream.width, container.stream.height
+    if width * height > limits.pixels:
+        raise RefusedError(
+            f"“{name}” has frames of {width} x {height} pixels, {width * height / 1e6:.2g} megapixels;"
+            f" {limits.pixels / 1e6:.2g} megapixels is the most that is taken here. Please choose a smaller video."
+        )
+    seconds = _seconds(container, enough=limits.seconds)
+    if seconds > limits.seconds:
+        raise RefusedError(
+            f"“{name}” is longer than {told_seconds(limits.seconds)}, which is the most that is taken here. Please"
+            " choose a shorter video, or cut a part out of it."
+        )
+
+
+def _seconds(container: Container, *, enough: float) -> float:
+    """How long the video is, as its header says; where that is silent, as its packets say, or more than ``enough``."""
+    import av
+
+    if container.stated_seconds is not None:
+        return container.stated_seconds
+    first: float | None = None
+    latest = 0.0
+    try:
+        for packet in container.packets():  # what a browser records has no length in its header
+            if packet.pts is None or packet.time_base is None:
+                continue
+            seconds = float(packet.pts * packet.time_base)
+            first = seconds if first is None else min(first, seconds)
+            latest = max(latest, seconds - first)
+            if latest > enough:
+                break
+    except av.FFmpegError:
+        return latest  # damaged further on: decoding will say how
+    return latest

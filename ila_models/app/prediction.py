@@ -1,0 +1,88 @@
+"""What the page shows of a video: the likeliest classes, the same over time, and the interactive points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from ..data.video import VideoError
+from ..visualize import (
+    ClipCapture,
+    Theme,
+    WindowPredictions,
+    animate_points,
+    capture_video,
+    draw_contact_sheet,
+    encode_mp4,
+    predict_windows,
+)
+from ..visualize.video import as_png
+from .limits import Limits, check_video, unreadable
+from .models import LoadedModel
+
+_SHORTEST_WINDOW = 2.0  # seconds: most actions are seen in them
+_MOST_WINDOWS = 20  # so that a long video does not take long
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a model says of a video.
+
+    Attributes:
+        probabilities: Of each class by its label, of the whole video.
+        over_time: The same window by window; None of a video that is too short for two windows.
+        clip: Frames, points and masks.
+    """
+
+    probabilities: dict[str, float]
+    over_time: WindowPredictions | None
+    clip: ClipCapture
+
+
+class PointPictures(NamedTuple):
+    """Where the points of a clip are shown; None in a form that predicts none."""
+
+    animation: Path | None
+    contact_sheet: Path | None
+
+
+def answer(loaded: LoadedModel, path: Path, *, class_names: Sequence[str], limits: Limits) -> Answer:
+    """Asks a model about a video, as :func:`~ila_models.predict_video` does with one view.
+
+    Args:
+        loaded: The model.
+        path: The video.
+        class_names: To choose among; empty for the model's own classes.
+        limits: Of the video.
+
+    Raises:
+        RefusedError: The video is too large or cannot be read, or the model cannot choose among these classes.
+    """
+    check_video(path, limits)
+    loaded.choose_classes(class_names)
+    try:
+        capture = capture_video(loaded.model, path)
+        duration = capture.clip.footage.duration
+        over_time = None
+        if duration >= 2 * _SHORTEST_WINDOW:
+            window = max(_SHORTEST_WINDOW, duration / _MOST_WINDOWS)
+            over_time = predict_windows(loaded.model, path, window=window)
+    except VideoError as error:
+        raise unreadable(path, error) from error
+    whole = capture.predictions
+    assert whole is not None, "choose_classes refuses a model without classes"
+    probabilities = dict(zip(whole.labels, whole.probabilities[0].tolist(), strict=True))
+    return Answer(probabilities=probabilities, over_time=over_time, clip=capture.clip)
+
+
+def draw_points(clip: ClipCapture, folder: Path, *, theme: Theme) -> PointPictures:
+    """Draws the last block's points, whose place the blocks before have led to, and all pairs of three blocks."""
+    if clip.alignment is None:
+        return PointPictures(None, None)
+    last = clip.depth - 1
+    animation, sheet = folder / "points.mp4", folder / "points.png"
+    animation.write_bytes(encode_mp4(animate_points(clip, [last], theme=theme)))
+    sheet.write_bytes(as_png(draw_contact_sheet(clip, sorted({0, last // 2, last}), theme=theme).figure))
+    return PointPictures(animation, sheet)
