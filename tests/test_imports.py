@@ -55,7 +55,7 @@ ALLOWED: dict[str, set[str]] = {
     "quantize": {"ila_vit"},
     "doctor": {"factory", "pretrained", "weights", "data", "version"},
     "demo": {"visualize", "predict", "factory", "weights", "data"},
-    "publishing": {"aligned_pretrained", "aligned_vit", "image_model", "video_model"}
+    "publishing": {"aligned_pretrained", "aligned_vit", "image_model", "video_model", "demo"}
     | {"info", "factory", "convert", "pretrained", "ila_vit", "weights", "data", "configs", "version"},
     "training": {"aligned_vit", "video_model", "factory", "publishing", "alignment", "heads", "data", "configs"},
     "parquet": {"weights"},

@@ -26,6 +26,7 @@ from . import (
     extract,
     predict,
     publish,
+    space,
     train,
     verify,
     visualize,
@@ -46,6 +47,7 @@ COMMANDS = (
     convert,
     export,
     dataset,
+    space,
     publish,
 )
 
