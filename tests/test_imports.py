@@ -55,7 +55,7 @@ ALLOWED: dict[str, set[str]] = {
     "quantize": {"ila_vit"},
     "doctor": {"factory", "pretrained", "weights", "data", "version"},
     "demo": {"visualize", "predict", "factory", "weights", "data"},
-    "publishing": {"aligned_pretrained", "aligned_vit", "image_model", "video_model", "demo"}
+    "publishing": {"aligned_pretrained", "aligned_vit", "image_model", "video_model", "app", "demo"}
     | {"info", "factory", "convert", "pretrained", "ila_vit", "weights", "data", "configs", "version"},
     "training": {"aligned_vit", "video_model", "factory", "publishing", "alignment", "heads", "data", "configs"},
     "parquet": {"weights"},
@@ -66,8 +66,7 @@ ALLOWED: dict[str, set[str]] = {
     "extraction": {"features", "settings", "class_features", "parquet", "factory", "video_model", "weights", "data"},
     "app": {"visualize", "features", "demo", "factory", "heads", "ila_vit", "text", "weights", "data"},
     "cli": {"app", "demo", "visualize", "training", "evaluation", "extraction", "features", "publishing", "predict"}
-    | {"convert"}
-    | {"pretrained", "info", "factory", "doctor", "export", "ila_vit", "text", "weights", "data"}
+    | {"pretrained", "info", "factory", "doctor", "export", "ila_vit", "text", "weights", "data", "convert"}
     | {"class_features", "configs", "version", "video_model"},
     "__main__": {"cli"},
 }

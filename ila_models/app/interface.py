@@ -19,7 +19,7 @@ STYLE = (
     + """
 .gradio-container { max-width: 1120px !important; margin: 0 auto !important; }
 #refusal { border-left: 4px solid #dc2626; border-radius: 4px; padding: 8px 14px; background: rgb(220 38 38 / 0.1); }
-.small p { font-size: var(--text-md); color: var(--body-text-color); opacity: 0.8; }
+.small p { font-size: var(--text-md); color: var(--body-text-color-subdued); }
 #video video { max-height: 320px; object-fit: contain; }
 #video button[aria-label^="Trim"], #video button[aria-label^="Reset"] { display: none; }
 @media (max-width: 640px) {
@@ -36,7 +36,15 @@ _MOST_WAITING = 30
 
 def page_theme() -> gr.themes.Base:
     """The looks: the reader's own fonts, so that none is fetched, and the blue of the pictures."""
-    return gr.themes.Default(primary_hue="blue", secondary_hue="blue", font=["system-ui", "sans-serif"])
+    theme = gr.themes.Default(primary_hue="blue", secondary_hue="blue", font=["system-ui", "sans-serif"])
+    # gradio's own is too pale to be read with ease.
+    on_light, on_dark = "*neutral_600", "*neutral_300"
+    return theme.set(
+        body_text_color_subdued=on_light,
+        body_text_color_subdued_dark=on_dark,
+        block_info_text_color=on_light,
+        block_info_text_color_dark=on_dark,
+    )
 
 
 def build_interface(replies: Replies, examples: Sequence[Path]) -> gr.Blocks:
@@ -72,6 +80,7 @@ def build_interface(replies: Replies, examples: Sequence[Path]) -> gr.Blocks:
                 names = gr.Textbox(
                     label="Class names",
                     info="Separated by commas or lines. Leave it empty for the model's own classes.",
+                    lines=2,
                     placeholder="surfing, tai chi, arm wrestling",
                     visible=reads_names,
                     elem_id="names",

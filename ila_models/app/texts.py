@@ -31,12 +31,16 @@ def introduction() -> str:
 
 def limits_line(limits: Limits, *, kept_minutes: int) -> str:
     """What may be uploaded, and what becomes of it."""
-    return f"Videos {limits}: mp4, mov, webm, mkv, avi. They are deleted after {kept_minutes} minutes at the latest."
+    return (
+        f"Videos {limits}: mp4, mov, webm; mkv and avi, too, which browsers may not play. They are deleted after"
+        f" {kept_minutes} minutes at the latest."
+    )
 
 
 def about(loaded: LoadedModel) -> str:
     """What a model is, and what it chooses among."""
-    record = records().get(loaded.name)
+    known = loaded.model.pretrained_cfg
+    record = records()[f"{known['architecture']}.{known['tag']}"] if known["tag"] else None
     said = f"{record.description[0].upper()}{record.description[1:]}." if record else f"The weights of {loaded.name}."
     names = loaded.own_names or ()
     if len(names) > _NAMES_SHOWN:

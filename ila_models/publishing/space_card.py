@@ -7,12 +7,11 @@ from collections.abc import Sequence
 
 from huggingface_hub import SpaceCard, SpaceCardData
 
+from ..app.texts import TITLE
 from ..version import __version__
 from ..weights.manifest import citation
 from .markdown import code, paragraph
 from .project import PROJECT_ADDRESS
-
-_TITLE = "ILA: see what a video model aligns"
 
 
 def space_card(name: str, models: Sequence[str], *, repositories: Sequence[str], gradio: str) -> SpaceCard:
@@ -26,7 +25,7 @@ def space_card(name: str, models: Sequence[str], *, repositories: Sequence[str],
     """
     major, minor, _ = platform.python_version_tuple()
     data = SpaceCardData(
-        title=_TITLE,
+        title=TITLE,
         emoji="🎯",
         colorFrom="blue",
         colorTo="yellow",
@@ -46,7 +45,7 @@ def _text(name: str, models: Sequence[str]) -> str:
     paper = citation("ila")
     options = "".join(f" --model {model}" for model in models)
     sections = [
-        f"# {_TITLE}",
+        f"# {TITLE}",
         paragraph(
             "Upload or record a short video, see what the model makes of it, and watch its interactive points: for each"
             " pair of neighbouring frames, ILA (Implicit Learnable Alignment,"
