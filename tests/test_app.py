@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from ila_models.app.examples import EXAMPLE_MOTIONS, write_examples
 from ila_models.app.limits import RefusedError, check_video
 from ila_models.app.models import OfferedModels, read_class_names
 from ila_models.app.prediction import answer, draw_points
+from ila_models.app.replies import Replies
 from ila_models.app.texts import about
 from ila_models.app.timeline import timeline_html
 from ila_models.cli.main import main
@@ -170,6 +172,23 @@ def test_only_what_is_listed_is_loaded(offered: OfferedModels) -> None:
         pass
 
 
+def test_choosing_a_model_tells_of_it_and_shows_the_box_for_class_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = name_architecture("ila_vit_tiny_clip", CLIP_CONFIG, monkeypatch)
+    write_plain(tmp_path / "clip.pt", openai_clip().state_dict())
+    ila_models.save_pretrained(ila_models.create_model(name, checkpoint_path=tmp_path / "clip.pt"), tmp_path / "reads")
+    reads = f"local-dir:{tmp_path / 'reads'}"
+    replies = Replies(offered=OfferedModels([NANO, reads, "ila_vit_b16"]), limits=Limits(), scratch=tmp_path)
+    for chosen, words in ((NANO, "whatever it is shown"), (reads, f"The weights of {reads}. Type class names")):
+        said, names, refusal = replies.introduce(chosen)
+        assert words in said
+        assert (names.visible, names.value, refusal.visible) == (chosen == reads, "", False)
+    *_, refusal = replies.introduce("ila_vit_b16")
+    assert refusal.visible
+    assert refusal.value.startswith("ila_vit_b16 cannot be loaded.")
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -181,6 +200,15 @@ def test_only_what_is_listed_is_loaded(offered: OfferedModels) -> None:
 def test_command_lines_that_cannot_be(arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--quiet", "app", *arguments]) == 1
     assert reason in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main(["--quiet", "app", "--port", str(port)]) == 1
+    assert f"port {port} is taken" in capsys.readouterr().err
 
 
 def test_without_gradio_the_way_to_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,7 +55,7 @@ def build_interface(replies: Replies, examples: Sequence[Path]) -> gr.Blocks:
         examples: Videos to try it with.
 
     Raises:
-        ValueError: The first model cannot be had.
+        RefusedError: The first model cannot be had; a ValueError.
     """
     names_of_models = list(replies.offered.names)
     with replies.offered.lend(names_of_models[0]) as first:
@@ -85,7 +85,7 @@ def build_interface(replies: Replies, examples: Sequence[Path]) -> gr.Blocks:
                     visible=reads_names,
                     elem_id="names",
                 )
-                dark = gr.Checkbox(visible=False)
+                dark = gr.Checkbox(label="Dark pictures", visible=False)
                 button = gr.Button("What happens in it?", variant="primary", elem_id="ask")
             with gr.Column(min_width=320):
                 refusal = gr.Markdown(visible=False, elem_id="refusal")

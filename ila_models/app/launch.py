@@ -8,7 +8,7 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from ..demo import DEMO_MODEL
@@ -34,8 +34,8 @@ def launch(
 ) -> None:
     """Serves the app until it is interrupted (Ctrl+C, or a request of the system to stop).
 
-    Nothing is fetched but the weights of models that no cache has, and no figures of use are sent. Uploads and pictures
-    are deleted within an hour, and when the app stops.
+    Call it from the main thread, which waits here. Nothing is fetched but the weights of models that no cache has, and
+    no figures of use are sent. Uploads and pictures are deleted within an hour, and when the app stops.
 
     Args:
         models: To choose from, the first one at the start; names for :func:`~ila_models.create_model`.
@@ -62,11 +62,11 @@ def launch(
         device=device or str(default_device()),
     )
     limits = limits or Limits()
-    with tempfile.TemporaryDirectory(prefix="ila_models_app_") as folder, _interrupted_when_told_to_stop():
-        scratch = Path(folder)
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ila_models_app_")))
+        stack.enter_context(_interrupted_when_told_to_stop())
         # gradio reads both when it is imported and when its components are made.
-        os.environ["GRADIO_TEMP_DIR"] = str(scratch / "gradio")
-        os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        stack.enter_context(_environment(GRADIO_TEMP_DIR=str(scratch / "gradio"), GRADIO_ANALYTICS_ENABLED="False"))
         try:
             from .interface import STYLE, build_interface, page_theme
             from .replies import Replies
@@ -90,6 +90,12 @@ def launch(
             for address in filter(None, addresses):
                 _logger.info("the app is at %s (Ctrl+C stops it)", address)
             threading.Event().wait()
+        except OSError as error:
+            if port is None:
+                raise
+            raise OSError(
+                f"port {port} is taken, or not yours to take: choose another, or none for a free one"
+            ) from error
         except KeyboardInterrupt:
             _logger.info("the app stops")
         finally:
@@ -104,3 +110,18 @@ def _interrupted_when_told_to_stop() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    """Sets variables of the environment, and afterwards what they were before."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
