@@ -17,9 +17,10 @@ from playwright.sync_api import Browser, Page, Request, sync_playwright
 import ila_models
 from ila_models.app import Limits, launch
 from ila_models.app.examples import EXAMPLE_MOTIONS, write_examples
-from ila_models.app.limits import RefusedError, check_video
+from ila_models.app.limits import check_video
 from ila_models.app.models import OfferedModels, read_class_names
 from ila_models.app.prediction import answer, draw_points
+from ila_models.app.refusal import RefusedError
 from ila_models.app.replies import Replies
 from ila_models.app.texts import about
 from ila_models.app.timeline import timeline_html
@@ -231,7 +232,7 @@ def test_the_answer_is_that_of_predict_video(offered: OfferedModels, motion: tup
     assert found.probabilities == pytest.approx(expected, abs=1e-6)
     assert max(expected, key=expected.__getitem__) == shown
     assert found.over_time is None, "one second is one window"
-    animation, sheet = draw_points(found.clip, tmp_path, theme="dark")
+    animation, sheet = draw_points(found.capture, tmp_path, theme="dark")
     assert animation is not None
     assert ila_models.load_video(animation, num_frames=2).shape[0] == 2
     assert sheet is not None

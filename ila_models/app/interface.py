@@ -92,7 +92,7 @@ def build_interface(replies: Replies, examples: Sequence[Path]) -> gr.Blocks:
                 label = gr.Label(label="What the model sees", num_top_classes=TOP, elem_id="answer")
                 above_time = gr.Markdown("### Over time", visible=False)
                 over_time = gr.HTML(visible=False, elem_id="over_time")
-                above_animation = gr.Markdown("### Interactive points of the last block, pair by pair", visible=False)
+                above_animation = gr.Markdown("### Interactive points of the middle block, pair by pair", visible=False)
                 animation = gr.Video(
                     show_label=False,
                     autoplay=True,

@@ -8,12 +8,9 @@ from pathlib import Path
 
 from ..data.container import Container
 from ..data.video import VideoError
+from .refusal import RefusedError, unreadable
 
 _MEGABYTE = 1 << 20
-
-
-class RefusedError(ValueError):
-    """What somebody asks for is not done; the message is for that person, and says what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,15 +74,6 @@ def check_video(path: Path, limits: Limits) -> None:
             _check_header(path.name, container, limits)
         finally:
             container.close()
-
-
-def unreadable(path: Path, error: Exception) -> RefusedError:
-    """What is said of a file that cannot be read as a video."""
-    reason = str(error).replace(str(path), path.name)
-    return RefusedError(
-        f"“{path.name}” cannot be read as a video. It may be damaged, cut off, or of another kind; please try another"
-        f" file, or save it anew as mp4. The reason: {reason}"
-    )
 
 
 def told_seconds(seconds: float) -> str:

@@ -14,7 +14,7 @@ from ..factory import create_model, load_text_encoder
 from ..heads import TextHead
 from ..ila_vit import ILAVisionTransformer
 from ..text import TextEncoder
-from .limits import RefusedError
+from .refusal import RefusedError
 
 MOST_CLASSES = 200
 """Names that a person may type: more make a page slow that is for trying things."""

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from ..data.video import VideoError
 from ..visualize import (
-    ClipCapture,
     Theme,
+    VideoCapture,
     WindowPredictions,
     animate_points,
     capture_video,
@@ -19,8 +19,9 @@ from ..visualize import (
     predict_windows,
 )
 from ..visualize.video import as_png
-from .limits import Limits, check_video, unreadable
+from .limits import Limits, check_video
 from .models import LoadedModel
+from .refusal import unreadable
 
 _SHORTEST_WINDOW = 2.0  # seconds: most actions are seen in them
 _MOST_WINDOWS = 20  # so that a long video does not take long
@@ -33,12 +34,12 @@ class Answer:
     Attributes:
         probabilities: Of each class by its label, of the whole video.
         over_time: The same window by window; None of a video that is too short for two windows.
-        clip: Frames, points and masks.
+        capture: Frames, points and masks, and the blocks to show: the first, the middle and the last.
     """
 
     probabilities: dict[str, float]
     over_time: WindowPredictions | None
-    clip: ClipCapture
+    capture: VideoCapture
 
 
 class PointPictures(NamedTuple):
@@ -74,15 +75,15 @@ def answer(loaded: LoadedModel, path: Path, *, class_names: Sequence[str], limit
     whole = capture.predictions
     assert whole is not None, "choose_classes refuses a model without classes"
     probabilities = dict(zip(whole.labels, whole.probabilities[0].tolist(), strict=True))
-    return Answer(probabilities=probabilities, over_time=over_time, clip=capture.clip)
+    return Answer(probabilities=probabilities, over_time=over_time, capture=capture)
 
 
-def draw_points(clip: ClipCapture, folder: Path, *, theme: Theme) -> PointPictures:
-    """Draws the last block's points, whose place the blocks before have led to, and all pairs of three blocks."""
-    if clip.alignment is None:
+def draw_points(capture: VideoCapture, folder: Path, *, theme: Theme) -> PointPictures:
+    """Draws points and masks: of the middle block pair by pair, and all pairs of all captured blocks at once."""
+    if capture.clip.alignment is None:
         return PointPictures(None, None)
-    last = clip.depth - 1
     animation, sheet = folder / "points.mp4", folder / "points.png"
-    animation.write_bytes(encode_mp4(animate_points(clip, [last], theme=theme)))
-    sheet.write_bytes(as_png(draw_contact_sheet(clip, sorted({0, last // 2, last}), theme=theme).figure))
+    middle = capture.blocks[len(capture.blocks) // 2]
+    animation.write_bytes(encode_mp4(animate_points(capture.clip, [middle], theme=theme)))
+    sheet.write_bytes(as_png(draw_contact_sheet(capture.clip, capture.blocks, theme=theme).figure))
     return PointPictures(animation, sheet)

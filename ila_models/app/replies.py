@@ -12,9 +12,10 @@ import gradio as gr
 
 from ..visualize import WindowPredictions
 from . import texts
-from .limits import Limits, RefusedError
+from .limits import Limits
 from .models import OfferedModels, read_class_names
 from .prediction import PointPictures, answer, draw_points
+from .refusal import RefusedError
 from .timeline import timeline_html
 
 TOP = 5
@@ -64,7 +65,7 @@ class Replies:
         yield [*words, *_PICTURES_STAY]
         # gradio has copied what is yielded by the time it comes back here.
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
-            drawn = draw_points(found.clip, Path(folder), theme="dark" if dark else "light")
+            drawn = draw_points(found.capture, Path(folder), theme="dark" if dark else "light")
             yield [*words, *_pictures(drawn)]
 
     def introduce(self, model: str) -> list[Any]:
