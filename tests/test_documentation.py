@@ -43,6 +43,7 @@ SUBSTITUTES: dict[str, dict[str, str]] = {
         "--out features": "--out features --workers 1",
         "--out results": "--out results --workers 0",
     },
+    "docs/app.md": {"OWNER": "owner", "dataset motion motion10": "dataset motion motion10 --count 40"},
     "docs/evaluation.md": {
         '"cuda"': '"cpu"',
         'output="results"': 'output="results", num_workers=0',
@@ -103,6 +104,12 @@ NOT_RUN: dict[str, tuple[str, ...]] = {
         "ila-models extract videos/ --model ila_vit_l14 --out features --share 2/8",
         "ila-models extract videos/ --model ila_vit_l14 --out features --engine ray",
         "torchrun --nproc-per-node 8 -m ila_models train --config my.yaml --out runs/mine run.accumulate=2",
+    ),
+    "serves until it is interrupted; runs in tests/test_app.py": (
+        "ila-models app",
+        ".venv/bin/ila-models app",
+        "ila-models app --model ila_vit_b16.openai --model ila_vit_b16",
+        "ila-models app --model ila_vit_b16 --checkpoint best.safetensors --text-tower ViT-B-16.pt",
     ),
     "runs in tests/test_notebooks.py": ("jupyter notebook examples/quick_start.ipynb",),
     "runs in tests/test_examples.py": (
