@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import timm
 import torch
 
 from .aligned_vit import AlignedViT, build_aligned_vit
-from .image_model import ImageModelRecipe
+from .data.transforms import create_transform
+from .image_model import ImageModelRecipe, structure_digest
 from .text import check_class_names
 from .weights.aligned import AlignedCheckpoint, read_aligned
 from .weights.download import resolve_checkpoint
 from .weights.errors import CheckpointError
+
+_logger = logging.getLogger(__name__)
+
+_MAX_COMPUTED = 1 << 26
+"""Numbers of tables that a model computes when it is made, and no file holds."""
 
 
 def load_aligned_vit(
@@ -63,8 +71,18 @@ def _built(checkpoint: AlignedCheckpoint) -> AlignedViT:
         recipe = ImageModelRecipe(checkpoint.image_model, checkpoint.image_model_args)
         _check_fit(checkpoint, build_aligned_vit(recipe, checkpoint.config, device="meta"))
         model = build_aligned_vit(recipe, checkpoint.config)
+        model.pretrained_cfg |= {**checkpoint.preprocessing, "source": str(checkpoint.path)}
+        create_transform(model)  # which checks what frames must be
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{checkpoint.path}: {error}") from error
+    if structure_digest(model.vit) != checkpoint.structure:
+        _logger.warning(
+            "%s: timm %s builds %s otherwise than the timm it was saved with: its answers may differ (ila-models verify"
+            " replays recorded ones, where the repository has them)",
+            checkpoint.path,
+            timm.__version__,
+            checkpoint.image_model,
+        )
     with torch.no_grad():
         model.load_state_dict({name: tensor for name, tensor in checkpoint.tensors.items()})
     if checkpoint.class_names is not None and len(checkpoint.class_names) != model.num_classes:
@@ -73,13 +91,17 @@ def _built(checkpoint: AlignedCheckpoint) -> AlignedViT:
             " is damaged"
         )
     model.class_names = checkpoint.class_names
-    model.pretrained_cfg |= {**checkpoint.preprocessing, "source": str(checkpoint.path)}
     return model
 
 
 def _check_fit(checkpoint: AlignedCheckpoint, model: AlignedViT) -> None:
     """Refuses tensors that are not all of the model's, before a model of that size is made."""
     expected, held = model.state_dict(), checkpoint.tensors
+    computed = sum(buffer.numel() for name, buffer in model.named_buffers() if name not in expected)
+    if computed > _MAX_COMPUTED:
+        raise ValueError(
+            f"its img_size makes tables of {computed} numbers, more than the {_MAX_COMPUTED} that are built"
+        )
     problems = [
         *(f"missing {name}" for name in sorted(expected.keys() - held.keys())),
         *(f"unexpected {name}" for name in sorted(held.keys() - expected.keys())),

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from .alignment import MIN_GRID, WINDOW_OFFSET, AlignmentMaps
 from .blocks.fused import AddsFused
 from .blocks.residual import AddsAligned
-from .configs import AlignmentTarget, InteractiveBlock
-from .contracts import check_video
+from .configs import AlignedConfig, AlignmentTarget, InteractiveBlock
+from .contracts import check_alignment_numbers, check_video
 
 if TYPE_CHECKING:
     from transformers import TimesformerForVideoClassification, TimesformerModel
@@ -145,6 +145,16 @@ class AlignedTimesformer(nn.Module):
                 layer.temporal_attention = _FusedAlignment(layer.temporal_attention)
         return self
 
+    def train(self, mode: bool = True) -> AlignedTimesformer:
+        """Sets training or evaluation mode.
+
+        Raises:
+            RuntimeError: Training is asked of a model for inference.
+        """
+        if mode and isinstance(self.alignments[-1], _FusedAlignment):
+            raise RuntimeError("this model is fused for inference and cannot be trained: make it anew, without fuse()")
+        return super().train(mode)
+
     def __getstate__(self) -> dict[str, Any]:
         """Copies and pickles leave the last loss behind: its graph can be neither copied nor pickled."""
         return {**self.__dict__, "alignment_loss": None}
@@ -176,7 +186,7 @@ def align_timesformer(
         alignment_target: Which frames are aligned.
 
     Raises:
-        TypeError: It is no TimeSformer.
+        TypeError: It is no TimeSformer, or aligned already.
         ValueError: It has no temporal attention, its grid is too small, or a number is out of its range.
     """
     config = getattr(model, "config", None)
@@ -194,8 +204,16 @@ def align_timesformer(
             f"{config.num_frames} frames of {side}x{side} patches are too few: alignment takes 2 frames of"
             f" {MIN_GRID}x{MIN_GRID}"
         )
-    if alignment_width < 8 or alignment_width % 8:
-        raise ValueError(f"alignment_width={alignment_width} is out of range: give a multiple of 8")
+    check_alignment_numbers(
+        AlignedConfig(
+            num_frames=config.num_frames,
+            alignment_width=alignment_width,
+            interactive=interactive,
+            alignment_target=alignment_target,
+        )
+    )
+    if any(isinstance(layer.temporal_attention, _Exchanged) for layer in _encoder(model).layer):
+        raise TypeError("the temporal attention of this TimeSformer is exchanged already")
     if any(module.gradient_checkpointing for module in model.modules() if hasattr(module, "gradient_checkpointing")):
         raise ValueError("gradient checkpointing is on, which counts batches twice: gradient_checkpointing_disable()")
     like = next(model.parameters())

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 import torch
 import torch.utils.checkpoint
@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from .alignment import MIN_GRID, WINDOW_OFFSET, AlignmentMaps
 from .blocks.fused import AddsFused
 from .blocks.residual import AddsAligned
-from .configs import HEAD_WIDTH, AlignedConfig, AlignmentTarget, InteractiveBlock
-from .contracts import check_video
+from .configs import AlignedConfig, AlignmentTarget, InteractiveBlock
+from .contracts import check_alignment_numbers, check_video
 from .image_model import (
     ImageModel,
     ImageModelRecipe,
@@ -30,6 +30,7 @@ from .image_model import (
     img_size_of,
     input_contract,
     pretrained_cfg_of,
+    probe,
     recipe_of,
 )
 from .temporal import TemporalHead
@@ -147,13 +148,13 @@ class AlignedViT(nn.Module):
     has_text_head = False
     has_video_prompts = False
 
-    def __init__(self, vit: nn.Module, config: AlignedConfig, recipe: ImageModelRecipe | None) -> None:
+    def __init__(self, vit: nn.Module, config: AlignedConfig, recipe: ImageModelRecipe | str) -> None:
         """Takes an image model whose blocks are aligned; :func:`add_alignment` makes one.
 
         Args:
             vit: The image model.
             config: The numbers of what was added.
-            recipe: How the image model is built again; None where nobody knows, and the model cannot be published.
+            recipe: How the image model is built again; where nobody knows, why not, and the model cannot be saved.
         """
         super().__init__()
         self.vit = vit
@@ -180,10 +181,10 @@ class AlignedViT(nn.Module):
         return cast("list[_Around]", list(cast("nn.Sequential", self._image_model.blocks).children()))
 
     @property
-    def recipe(self) -> ImageModelRecipe | None:
-        """How the image model is built again, with the classes that it has now; None where nobody knows."""
-        if self._recipe is None:
-            return None
+    def recipe(self) -> ImageModelRecipe | str:
+        """How the image model is built again, with the classes that it has now; where nobody knows, why not."""
+        if isinstance(self._recipe, str):
+            return self._recipe
         return ImageModelRecipe(self._recipe.architecture, self._recipe.arguments | current_arguments(self.vit))
 
     @property
@@ -372,8 +373,10 @@ def add_alignment(
         raise TypeError(f"{type(vit).__name__} is no vision transformer of timm's kind: it has no {', '.join(missing)}")
     grid = tuple(getattr(cast("Any", vit).patch_embed, "grid_size", None) or ())
     if len(grid) != 2 or min(grid) < MIN_GRID:
+        if len(grid) != 2:
+            raise TypeError(f"{type(vit).__name__} does not say its grid of patches (patch_embed.grid_size)")
         raise ValueError(
-            f"{type(vit).__name__} has a grid of {'x'.join(map(str, grid)) or 'unknown'} patches: the point predictor"
+            f"{type(vit).__name__} has a grid of {'x'.join(map(str, grid))} patches: the point predictor"
             f" pools twice by two, so at least {MIN_GRID} on either side are needed; create it with another img_size"
         )
     if not isinstance(getattr(vit, "patch_drop", None), nn.Identity | None):
@@ -386,11 +389,18 @@ def add_alignment(
         temporal_depth=temporal_depth,
     )
     image_model = cast("ImageModel", vit)
-    _check_numbers(config, image_model)
+    check_alignment_numbers(config)
     container = image_model.blocks
     if not isinstance(container, nn.Sequential | nn.ModuleList):
         raise TypeError(f"the blocks of {type(vit).__name__} are a {type(container).__name__}, not a row of modules")
+    if any(isinstance(block, _Around) for block in container):
+        raise TypeError(f"the blocks of this {type(vit).__name__} are aligned already")
     recipe = recipe_of(vit, model_args)
+    checkpointing = bool(getattr(vit, "grad_checkpointing", False))
+    if checkpointing:
+        # timm's own would run the alignment twice, and its batch norms would count every batch twice.
+        cast("Any", vit).set_grad_checkpointing(False)
+    probe(vit, grid)
     like = next(vit.parameters())
     for index, block in enumerate(list(container)):
         container[index] = AlignedBlock(
@@ -403,6 +413,7 @@ def add_alignment(
             prefix_tokens=image_model.num_prefix_tokens,
         )
     model = AlignedViT(vit, config, recipe)
+    model.set_grad_checkpointing(checkpointing)
     return model.to(like.device, like.dtype).train(vit.training)
 
 
@@ -424,21 +435,3 @@ def _pretrained_cfg(vit: nn.Module, config: AlignedConfig) -> dict[str, Any]:
     contract = input_contract(vit)
     named = {"architecture": "aligned_vit", "tag": pretrained_cfg_of(vit).get("architecture")}
     return {**named, "num_frames": config.num_frames, **contract} if contract else {}
-
-
-def _check_numbers(config: AlignedConfig, vit: ImageModel) -> None:
-    for name, value, least, multiple in (
-        ("num_frames", config.num_frames, 2, 1),
-        ("alignment_width", config.alignment_width, 8, 8),
-        ("temporal_depth", config.temporal_depth, 0, 1),
-        ("the model's vector", vit.head_hidden_size, HEAD_WIDTH, HEAD_WIDTH),
-    ):
-        if not isinstance(value, int) or value < least or value % multiple:
-            unit = f", a multiple of {multiple}" if multiple > 1 else ""
-            raise ValueError(f"{name}={value!r} is out of range: a whole number of at least {least}{unit} is needed")
-    for name, choice, choices in (
-        ("interactive", config.interactive, get_args(InteractiveBlock)),
-        ("alignment_target", config.alignment_target, get_args(AlignmentTarget)),
-    ):
-        if choice not in choices:
-            raise ValueError(f"{name}={choice!r} is not known: use one of {', '.join(map(repr, choices))}")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .alignment import MIN_GRID
 from .blocks import BLOCKS
-from .configs import HEAD_WIDTH, AlignmentTarget, ILAConfig, InteractiveBlock
+from .configs import HEAD_WIDTH, AlignedConfig, AlignmentTarget, ILAConfig, InteractiveBlock
 
 # Name, least value, and what it must be a multiple of: heads are 64 wide, the point predictor halves its channels three
 # times, and alignment takes two frames.
@@ -102,3 +102,19 @@ def check_video(video: Tensor, img_size: tuple[int, int], dtype: torch.dtype) ->
             f" with ila_models.create_transform(model), or create the model with"
             f" img_size=({video.shape[3]}, {video.shape[4]})"
         )
+
+
+def check_alignment_numbers(config: AlignedConfig) -> None:
+    """Refuses numbers of which no alignment can be made for another model.
+
+    Raises:
+        ValueError: One is out of its range, or no such choice.
+    """
+    for name, least, multiple in (("num_frames", 2, 1), ("alignment_width", 8, 8), ("temporal_depth", 0, 1)):
+        value = getattr(config, name)
+        if not isinstance(value, int) or value < least or value % multiple:
+            unit = f", a multiple of {multiple}" if multiple > 1 else ""
+            raise ValueError(f"{name}={value!r} is out of range: a whole number of at least {least}{unit} is needed")
+    for name, choices in (("interactive", get_args(InteractiveBlock)), ("alignment_target", get_args(AlignmentTarget))):
+        if (choice := getattr(config, name)) not in choices:
+            raise ValueError(f"{name}={choice!r} is not known: use one of {', '.join(map(repr, choices))}")

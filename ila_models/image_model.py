@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
@@ -10,9 +14,50 @@ import timm
 import torch
 from torch import Tensor, nn
 
-# They choose weights, files and places, which a description of an architecture must not.
+from .configs import HEAD_WIDTH
+
+FAMILIES = (
+    "beit",
+    "deit",
+    "eva",
+    "vision_transformer",
+    "vision_transformer_hybrid",
+    "vision_transformer_relpos",
+    "vitamin",
+)
+"""Modules of ``timm.models`` whose architectures a saved model may name."""
+
+MAX_IMG_SIZE = 4096
+"""Pixels of a side that a saved model may name."""
+
+_logger = logging.getLogger(__name__)
+
+# What wrong arguments do to a constructor that has no errors of its own for them, and wrong shapes to a pass.
+_OF_CONSTRUCTORS = (
+    TypeError,
+    ValueError,
+    RuntimeError,
+    AssertionError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+)
+
+# They choose weights, files, devices and other models, which a description of an architecture must not.
 _NOT_OF_THE_ARCHITECTURE = frozenset(
-    ("pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "pretrained_model_args", "checkpoint_path", "cache_dir")
+    (
+        "cache_dir",
+        "checkpoint_path",
+        "device",
+        "dtype",
+        "exportable",
+        "feature_cls",
+        "features_only",
+        "kwargs_filter",
+        "no_jit",
+        "out_indices",
+        "scriptable",
+    )
 )
 
 
@@ -58,18 +103,26 @@ class ImageModelRecipe:
         """
         if not isinstance(self.architecture, str) or not timm.is_model(self.architecture):
             raise ValueError(
-                f"architecture {self.architecture!r} is not known to timm {timm.__version__}: upgrade timm, or import"
-                " the package that registers it"
+                f"architecture {self.architecture!r} is not known to timm {timm.__version__}: upgrade timm"
+            )
+        if not timm.models.is_model_in_modules(self.architecture, FAMILIES):
+            raise ValueError(
+                f"architecture {self.architecture!r} is none of timm's vision transformers ({', '.join(FAMILIES)})"
             )
         if not isinstance(self.arguments, dict):
             raise ValueError(f"arguments are {type(self.arguments).__name__}: expected names and values")
-        if foreign := sorted(_NOT_OF_THE_ARCHITECTURE & self.arguments.keys()):
+        chosen = (name for name in self.arguments if name.startswith("pretrained"))
+        if foreign := sorted({*chosen, *(_NOT_OF_THE_ARCHITECTURE & self.arguments.keys())}):
             raise ValueError(f"arguments {', '.join(foreign)} choose weights, not an architecture: leave them out")
-        if odd := [name for name, value in self.arguments.items() if not _is_plain(value)]:
+        if odd := [name for name, value in self.arguments.items() if not _is_argument(value)]:
             raise ValueError(
                 f"arguments {', '.join(odd)} are no plain values (numbers, text, lists of them), which a description"
                 " holds: give their names, as timm takes them"
             )
+        size = self.arguments.get("img_size", 1)
+        for side in size if isinstance(size, list) else [size]:
+            if not isinstance(side, int) or not 0 < side <= MAX_IMG_SIZE:
+                raise ValueError(f"img_size={size} is out of range: up to {MAX_IMG_SIZE} pixels a side are built")
 
     def build(self, device: torch.device | str | None = None) -> nn.Module:
         """The model with random weights.
@@ -80,13 +133,22 @@ class ImageModelRecipe:
         try:
             with torch.device("cpu" if device is None else device):
                 model: nn.Module = timm.create_model(self.architecture, **self.arguments)
-        except (TypeError, RuntimeError, AssertionError, KeyError) as error:
-            raise ValueError(f"timm {timm.__version__} does not build {self.architecture}: {error}") from error
+        # Whatever an argument does to a constructor, which has no errors of its own for it.
+        except (
+            TypeError,
+            ValueError,
+            RuntimeError,
+            AssertionError,
+            ArithmeticError,
+            LookupError,
+            AttributeError,
+        ) as error:
+            raise ValueError(f"timm {timm.__version__} does not build {self.architecture}: {error!r}") from error
         return model
 
 
-def recipe_of(vit: nn.Module, model_args: Mapping[str, Any] | None) -> ImageModelRecipe | None:
-    """How an image model was made; None where timm did not make it.
+def recipe_of(vit: nn.Module, model_args: Mapping[str, Any] | None) -> ImageModelRecipe | str:
+    """How an image model was made; where that cannot be written down, why not.
 
     Args:
         vit: The model.
@@ -97,12 +159,15 @@ def recipe_of(vit: nn.Module, model_args: Mapping[str, Any] | None) -> ImageMode
     """
     architecture = pretrained_cfg_of(vit).get("architecture")
     if architecture is None:
-        return None
-    noted = model_args if model_args is not None else getattr(vit, "_model_args", {})
+        return f"{type(vit).__name__} was not made by timm.create_model"
+    if model_args is not None:
+        return ImageModelRecipe(architecture, {**model_args, **current_arguments(vit)})
     # Dropout takes no part in what a model answers; who goes on training chooses it anew.
-    arguments = {name: value for name, value in noted.items() if model_args is not None or "drop" not in name}
-    arguments |= current_arguments(vit)
-    return ImageModelRecipe(architecture, arguments)
+    noted = {name: value for name, value in getattr(vit, "_model_args", {}).items() if "drop" not in name}
+    try:
+        return ImageModelRecipe(architecture, {**noted, **current_arguments(vit)})
+    except ValueError as error:
+        return str(error)
 
 
 def current_arguments(vit: nn.Module) -> dict[str, Any]:
@@ -133,6 +198,12 @@ def input_contract(vit: nn.Module) -> dict[str, Any]:
     config = pretrained_cfg_of(vit)
     if not config:
         return {}
+    if (mode := config.get("crop_mode", "center")) != "center":
+        _logger.warning(
+            "%s: timm prepares images for these weights by crop_mode=%r; here, frames are cropped in the centre",
+            config["architecture"],
+            mode,
+        )
     return {
         "img_size": img_size_of(vit),
         "mean": list(config["mean"]),
@@ -165,8 +236,22 @@ def structure(model: nn.Module) -> dict[str, Any]:
     return {**found, "tensors": shapes}
 
 
+def structure_digest(model: nn.Module) -> str:
+    """SHA-256 of :func:`structure`."""
+    return hashlib.sha256(json.dumps(structure(model), sort_keys=True).encode()).hexdigest()
+
+
 # How a module computes at present, not what.
 _OF_THE_RUN = frozenset(("training", "grad_checkpointing", "fused_attn", "num_frames", "pretrained_cfg", "default_cfg"))
+
+
+def _is_argument(value: Any) -> bool:
+    """Whether it is a number, a text, or a list of those."""
+    if isinstance(value, list | tuple):
+        return all(not isinstance(each, list | tuple) and _is_argument(each) for each in value)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, bool | int | str)
 
 
 def _is_plain(value: Any) -> bool:
@@ -182,3 +267,48 @@ def _as_lists(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _as_lists(each) for key, each in value.items()}
     return [_as_lists(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+@torch.no_grad()
+def probe(vit: nn.Module, grid: tuple[int, int]) -> None:
+    """Runs an image model once, and refuses one whose steps are not those that alignment builds on.
+
+    Args:
+        vit: The model; left as it was.
+        grid: Patches of an image, (h, w).
+
+    Raises:
+        TypeError: Its blocks are not all given the tokens of the grid behind those before the patches, or it does not
+            make one vector of them for one classifier.
+    """
+    image_model, like = cast("ImageModel", vit), next(vit.parameters())
+    tokens = [1, image_model.num_prefix_tokens + grid[0] * grid[1], image_model.num_features]
+    seen: list[list[int]] = []
+    blocks = list(cast("nn.Sequential", image_model.blocks).children())
+    hooks = [block.register_forward_pre_hook(lambda _, given: seen.append(list(given[0].shape))) for block in blocks]
+    modes = [(module, module.training) for module in vit.modules()]
+    vit.eval()
+    try:
+        features = image_model.forward_features(
+            torch.zeros(1, 3, *img_size_of(vit), device=like.device, dtype=like.dtype)
+        )
+        vector = list(image_model.forward_head(features, pre_logits=True).shape)
+    except _OF_CONSTRUCTORS as error:
+        raise TypeError(f"{type(vit).__name__} does not answer as a vision transformer of timm: {error!r}") from error
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, training in modes:
+            module.training = training
+    expected = [1, image_model.head_hidden_size]
+    classifier = image_model.get_classifier()
+    if seen != [tokens] * len(blocks):
+        found = next(shape for shape in [*seen, []] if shape != tokens)
+        raise TypeError(f"a block of {type(vit).__name__} is given {found or 'nothing'}, expected tokens {tokens}")
+    if vector != expected or not isinstance(classifier, nn.Module):
+        raise TypeError(
+            f"{type(vit).__name__} makes {vector} of an image, for {type(classifier).__name__}: expected a vector"
+            f" {expected} for one classifier; create it with another global_pool, or without a second head"
+        )
+    if expected[1] % HEAD_WIDTH:
+        raise TypeError(f"the vector of {type(vit).__name__} has {expected[1]} channels, no multiple of {HEAD_WIDTH}")

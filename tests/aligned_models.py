@@ -39,7 +39,9 @@ def image_model(name: str, **options: Any) -> nn.Module:
 
 def aligned_model(name: str = "vit_small_patch14_reg4_dinov2", **options: Any) -> AlignedViT:
     """The same with alignment."""
-    return awake(ila_models.add_alignment(image_model(name, **options), alignment_width=16))
+    # Written out, since timm notes them from 1.0.31 on only.
+    model_args = {"depth": 2, **options}
+    return awake(ila_models.add_alignment(image_model(name, **options), alignment_width=16, model_args=model_args))
 
 
 def clips_for(model: AlignedViT, *, clips: int = 2, frames: int = 3) -> Tensor:

@@ -211,7 +211,11 @@ def test_what_cannot_be_saved(tmp_path: Path) -> None:
     foreign = ila_models.add_alignment(vit, alignment_width=16)
     with pytest.raises(ValueError, match="pretrained_cfg lacks mean, std"):
         save_pretrained(foreign, tmp_path)
-    foreign.pretrained_cfg = dict(aligned_model().pretrained_cfg)
+    named = aligned_model()
+    named.class_names = ("a", "b")
+    with pytest.raises(ValueError, match="2 class_names for 7 classes: name all, in order"):
+        save_pretrained(named, tmp_path)
+    foreign.pretrained_cfg = dict(named.pretrained_cfg)
     with pytest.raises(ValueError, match=r"was not made by timm\.create_model"):
         save_pretrained(foreign, tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -222,6 +226,13 @@ def test_arguments_that_timm_did_not_note(tmp_path: Path) -> None:
     vit._model_args = {}
     with pytest.raises(ValueError, match="does not give this image model back"):
         save_pretrained(ila_models.add_alignment(vit, alignment_width=16), tmp_path)
+    with pytest.raises(ValueError, match=r"norm_layer are no plain values .* Make it by timm\.create_model with plain"):
+        save_pretrained(
+            ila_models.add_alignment(
+                image_model("deit3_small_patch16_224", norm_layer=nn.LayerNorm), alignment_width=16
+            ),
+            tmp_path,
+        )
     vit = image_model("deit3_small_patch16_224")
     vit._model_args = {}
     model = ila_models.add_alignment(vit, alignment_width=16, model_args={"depth": 2})
@@ -240,16 +251,48 @@ def rewritten(folder: Path, to: Path, **changes: Any) -> Path:
     return to
 
 
+ARGUMENTS = {"img_size": [70, 70], "num_classes": 7, "depth": 2, "global_pool": "token"}
+CONTRACT = {
+    "mean": [0.5, 0.5, 0.5],
+    "std": [0.5, 0.5, 0.5],
+    "interpolation": "bicubic",
+    "antialias": True,
+    "resize_ratio": 1.0,
+    "sampling": "segment_midpoints",
+    "views": [1, 1],
+}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"image_model": "vit_of_tomorrow"}, "'vit_of_tomorrow' is not known to timm .*: upgrade timm"),
         ({"image_model": "hf-hub:somebody/evil"}, "'hf-hub:somebody/evil' is not known to timm"),
-        ({"image_model_args": {"checkpoint_path": "/etc/passwd"}}, "arguments checkpoint_path choose weights"),
-        ({"image_model_args": {"img_size": 70, "depth": 10**6}}, "depth is 1000000, too large"),
-        ({"image_model_args": {"img_size": [10**9, 10**9]}}, "img_size is .* too large"),
-        ({"image_model_args": {"img_size": [70, 70], "num_classes": 8, "depth": 2}}, "head.weight is .*, expected"),
-        ({"image_model_args": {"img_size": [70, 70], "surprise": 1}}, "does not build vit_small_patch14_reg4_dinov2"),
+        ({"image_model": "resnet50"}, "'resnet50' is none of timm's vision transformers"),
+        ({"image_model": "ila_vit_nano8"}, "'ila_vit_nano8' is none of timm's vision transformers"),
+        ({"image_model": 3}, "not what belongs there: image_model"),
+        ({"image_model_args": {**ARGUMENTS, "checkpoint_path": "/etc/passwd"}}, "checkpoint_path choose weights"),
+        ({"image_model_args": {**ARGUMENTS, "pretrained_strict": False}}, "pretrained_strict choose weights"),
+        ({"image_model_args": {**ARGUMENTS, "device": "cpu"}}, "device choose weights"),
+        ({"image_model_args": {**ARGUMENTS, "depth": 10**6}}, "depth is 1000000, out of proportion"),
+        ({"image_model_args": {**ARGUMENTS, "layers": [1, 10**5]}}, r"layers is \[1, 100000\], out of proportion"),
+        ({"image_model_args": {**ARGUMENTS, "img_size": [9600, 9600]}}, r"img_size=\[9600, 9600\] is out of range"),
+        ({"image_model_args": {**ARGUMENTS, "img_size": []}}, "does not build vit_small_patch14_reg4_dinov2"),
+        ({"image_model_args": {**ARGUMENTS, "num_classes": 8}}, "head.weight is .*, expected"),
+        ({"image_model_args": {**ARGUMENTS, "surprise": 1}}, "does not build vit_small_patch14_reg4_dinov2"),
+        ({"image_model_args": {**ARGUMENTS, "patch_size": 0}}, "does not build vit_small_patch14_reg4_dinov2"),
+        ({"image_model_args": {**ARGUMENTS, "num_heads": -1}}, "VisionTransformer"),
+        ({"image_model_args": {**ARGUMENTS, "mlp_ratio": float("inf")}}, "mlp_ratio are no plain values"),
+        ({"image_model_args": {**ARGUMENTS, "norm_layer": [["deep"]]}}, "norm_layer are no plain values"),
+        ({"image_model_args": {"depth": 2}}, "header does not describe a model .*num_classes"),
+        ({"preprocessing": {}}, "header does not describe a model .*mean"),
+        ({"preprocessing": {**CONTRACT, "resize_ratio": 1e5}}, "preprocessing has resize_ratio=100000.0"),
+        ({"preprocessing": {**CONTRACT, "mean": "abc"}}, "preprocessing has mean='abc'"),
+        ({"preprocessing": {**CONTRACT, "std": [1.0, float("nan"), 1.0]}}, "preprocessing has std="),
+        ({"preprocessing": {**CONTRACT, "views": [10**9, 1]}}, "preprocessing has views="),
+        ({"preprocessing": {**CONTRACT, "interpolation": "magic"}}, "interpolation is 'magic'"),
+        ({"class_names": ["a"] * 7}, "class_names are no list of texts, each once"),
+        ({"class_names": "abcdefg"}, "class_names are no list of texts, each once"),
         ({"config": {"num_frames": 1}}, "num_frames=1 is out of range"),
         ({"config": {"interactive": "half"}}, "interactive='half' is not known"),
         ({"config": {"surprise": 1}}, "header does not describe a model"),
@@ -262,6 +305,41 @@ def test_headers_that_do_not_describe_the_weights(
 ) -> None:
     with pytest.raises(CheckpointError, match=message):
         load_aligned_vit(rewritten(folder, tmp_path / "model.safetensors", **changes))
+
+
+def test_what_a_header_says_besides_is_not_taken_over(folder: Path, tmp_path: Path) -> None:
+    said = {**CONTRACT, "img_size": [10**6, 10**6], "architecture": "evil", "num_frames": 10**9}
+    model = load_aligned_vit(rewritten(folder, tmp_path / "model.safetensors", preprocessing=said))
+    assert model.pretrained_cfg["img_size"] == (70, 70)
+    assert model.pretrained_cfg["num_frames"] == 8
+    assert model.pretrained_cfg["architecture"] == "aligned_vit"
+    assert ila_models.create_transform(model).mean == (0.5, 0.5, 0.5)
+
+
+def test_tables_that_no_file_holds_are_bounded(tmp_path: Path) -> None:
+    model = aligned_model("vit_relpos_small_patch16_224")
+    saved = save_pretrained(model, tmp_path / "saved")
+    arguments = {**model.recipe.arguments, "img_size": [1440, 1440]}  # type: ignore[union-attr]
+    with pytest.raises(CheckpointError, match=r"its img_size makes tables of \d+ numbers, more than the 67108864"):
+        load_aligned_vit(rewritten(saved, tmp_path / "model.safetensors", image_model_args=arguments))
+
+
+def test_a_timm_that_builds_it_otherwise_is_noticed(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    load_aligned_vit(folder)
+    assert caplog.messages == []
+    load_aligned_vit(rewritten(folder, tmp_path / "model.safetensors", structure="of another timm"))
+    assert "builds vit_small_patch14_reg4_dinov2 otherwise than the timm it was saved with" in caplog.text
+
+
+def test_layers_that_share_weights_are_saved_apart(tmp_path: Path) -> None:
+    model = aligned_model("deit3_small_patch16_224")
+    model.vit.blocks[1].block.mlp.fc1.weight = model.vit.blocks[0].block.mlp.fc1.weight
+    again = load_aligned_vit(save_pretrained(model, tmp_path))
+    clips = clips_for(model)
+    with torch.inference_mode():
+        assert torch.equal(again(clips), model(clips))
 
 
 def test_the_two_kinds_are_told_apart(folder: Path, tmp_path: Path) -> None:

@@ -101,6 +101,8 @@ def test_every_parameter_learns_and_the_fused_form_gives_the_same() -> None:
     torch.testing.assert_close(fused, expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(fused_maps.points, maps.points, rtol=1e-4, atol=1e-4)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in again.modules())
+    with pytest.raises(RuntimeError, match="this model is fused for inference and cannot be trained"):
+        again.train()
 
 
 def test_weights_are_kept_by_their_names() -> None:
@@ -130,6 +132,9 @@ def test_activations_are_not_recomputed() -> None:
         (lambda: timesformer(attention_type="space_only"), {}, ValueError, "attention_type='space_only', without"),
         (lambda: timesformer(image_size=24), {}, ValueError, "3 frames of 3x3 patches are too few"),
         (timesformer, {"alignment_width": 12}, ValueError, "alignment_width=12 is out of range"),
+        (timesformer, {"interactive": "seperable"}, ValueError, "interactive='seperable' is not known"),
+        (timesformer, {"alignment_target": "neighbors"}, ValueError, "alignment_target='neighbors' is not known"),
+        (lambda: aligned().model, {}, TypeError, "is exchanged already"),
     ],
 )
 def test_what_cannot_be_exchanged(make: Any, arguments: dict[str, Any], error: type[Exception], message: str) -> None:

@@ -82,6 +82,23 @@ def test_recomputed_activations_change_nothing(learned: AlignedViT) -> None:
         torch.testing.assert_close(other, one)
 
 
+def test_timm_s_own_checkpointing_becomes_ours() -> None:
+    vit = image_model("deit3_small_patch16_224")
+    vit.set_grad_checkpointing(True)
+    model = ila_models.add_alignment(vit, alignment_width=16).train()
+    model(clips_for(model)).sum().backward()
+    assert [block.grad_checkpointing for block in model.blocks] == [True, True]
+    counted = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert {int(norm.num_batches_tracked) for norm in counted} == {1}
+    copy.deepcopy(model)
+
+
+def test_a_way_of_cropping_that_we_do_not_have_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    vit = timm.create_model("eva02_base_patch14_448", img_size=56, depth=1)
+    ila_models.add_alignment(vit, alignment_width=16)
+    assert "timm prepares images for these weights by crop_mode='squash'" in caplog.text
+
+
 def test_other_frames_another_classifier_and_saved_weights(learned: AlignedViT, tmp_path: Any) -> None:
     with torch.inference_mode():
         assert learned(clips_for(learned, frames=5)).shape == (2, 7)
@@ -134,6 +151,30 @@ def test_the_window_offset_is_set_for_all_blocks(learned: AlignedViT) -> None:
             {},
             ValueError,
             "this model drops patches in training",
+        ),
+        (
+            lambda: timm.create_model("deit_tiny_distilled_patch16_224", img_size=80, depth=1),
+            {},
+            TypeError,
+            "for tuple: expected a vector .* for one classifier",
+        ),
+        (
+            lambda: timm.create_model("cait_xxs24_224", img_size=80, depth=1),
+            {},
+            TypeError,
+            r"a block of Cait is given \[1, 25, 192\], expected tokens \[1, 26, 192\]",
+        ),
+        (
+            lambda: timm.create_model("vit_tiny_patch16_224", img_size=80, depth=1, global_pool=""),
+            {},
+            TypeError,
+            r"makes \[1, 26, 192\] of an image",
+        ),
+        (
+            lambda: aligned_model("deit3_small_patch16_224").vit,
+            {},
+            TypeError,
+            "the blocks of this VisionTransformer are aligned already",
         ),
         (lambda: image_model("deit3_small_patch16_224"), {"num_frames": 1}, ValueError, "num_frames=1 is out of range"),
         (

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from aligned_models import aligned_model
 from app_process import RunningApp, find_chromium, running
 from checkpoint_files import CLIP_CONFIG, name_architecture, openai_clip, write_plain
 from clips import write_clip
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 import ila_models
+from ila_models import save_pretrained
 from ila_models.app import Limits, launch
 from ila_models.app.examples import EXAMPLE_MOTIONS, write_examples
 from ila_models.app.limits import check_video
@@ -29,7 +31,7 @@ from ila_models.data.motion import MOTION_CLASSES, TEST_SEED, encode_clip, motio
 from ila_models.visualize import WindowPredictions
 
 NANO = "ila_vit_nano8.motion_8x64"
-SMALL = Limits(megabytes=1, seconds=10, pixels=100 * 100)
+SMALL = Limits(megabytes=1, seconds=10, frames=150, pixels=100 * 100)
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +65,7 @@ def no_frame_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"frames": 30, "size": (128, 96)}, "has frames of 128 x 96 pixels"),
         ({"frames": 110, "fps": 10}, "is longer than 10 seconds"),
+        ({"frames": 160, "fps": 100}, "has more than 150 frames"),
         (
             {"frames": 110, "fps": 10, "codec": "libvpx", "container_options": {"live": "1"}},
             "is longer than 10 seconds",
@@ -111,8 +114,9 @@ def test_limits_are_above_zero(number: float) -> None:
 
 
 def test_the_page_says_the_limits() -> None:
-    assert str(Limits()) == "up to 100 MB, 3 minutes and 9.4 megapixels a frame"
-    assert str(Limits(megabytes=2.5, seconds=90, pixels=2_000_000)).startswith("up to 2.5 MB, 90 seconds and 2 ")
+    assert str(Limits()) == "up to 100 MB, 3 minutes, 12000 frames, and 9.4 megapixels a frame"
+    small = Limits(megabytes=2.5, seconds=90, frames=500, pixels=2_000_000)
+    assert str(small) == "up to 2.5 MB, 90 seconds, 500 frames, and 2 megapixels a frame"
 
 
 # Models and class names
@@ -160,6 +164,19 @@ def test_a_model_of_fixed_classes_says_so(offered: OfferedModels, motion: tuple[
         assert f"It chooses among {', '.join(MOTION_CLASSES)}, whatever it is shown." in about(loaded)
         with pytest.raises(RefusedError, match="knows its own classes only"):
             answer(loaded, motion[0], class_names=["a", "b"], limits=Limits())
+
+
+def test_an_image_model_with_alignment_is_offered_too(motion: tuple[Path, str], tmp_path: Path) -> None:
+    model = aligned_model()
+    model.class_names = tuple("abcdefg")
+    name = f"local-dir:{save_pretrained(model, tmp_path / 'model')}"
+    with OfferedModels([name]).lend(name) as loaded:
+        found = answer(loaded, motion[0], class_names=[], limits=Limits())
+        assert found.probabilities.keys() == set("abcdefg")
+        assert found.capture.clip.alignment is not None
+        assert "It chooses among a, b, c, d, e, f, g" in about(loaded)
+        with pytest.raises(RefusedError, match="knows its own classes only"):
+            answer(loaded, motion[0], class_names=["x", "y"], limits=Limits())
 
 
 def test_only_what_is_listed_is_loaded(offered: OfferedModels) -> None:

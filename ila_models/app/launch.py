@@ -35,7 +35,8 @@ def launch(
     """Serves the app until it is interrupted (Ctrl+C, or a request of the system to stop).
 
     Call it from the main thread, which waits here. Nothing is fetched but the weights of models that no cache has, and
-    no figures of use are sent. Uploads and pictures are deleted within an hour, and when the app stops.
+    no figures of use are sent. (Who writes a request by hand can name a public address, which gradio then fetches as if
+    it were uploaded.) Uploads and pictures are deleted within an hour, and when the app stops.
 
     Args:
         models: To choose from, the first one at the start; names for :func:`~ila_models.create_model`.
@@ -91,7 +92,7 @@ def launch(
                 _logger.info("the app is at %s (Ctrl+C stops it)", address)
             threading.Event().wait()
         except OSError as error:
-            if port is None:
+            if port is None or "port" not in str(error).lower():
                 raise
             raise OSError(
                 f"port {port} is taken, or not yours to take: choose another, or none for a free one"

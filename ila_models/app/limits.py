@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ..data.container import Container
 from ..data.video import VideoError
@@ -20,6 +21,7 @@ class Limits:
     Attributes:
         megabytes: Of the file, a megabyte being 2^20 bytes, as browsers count.
         seconds: Of the video.
+        frames: Of the video, each of which is decoded; the default is more than a minute and a half at 120 a second.
         pixels: Of a frame, width times height; the default is that of 4K cameras.
 
     Raises:
@@ -28,11 +30,12 @@ class Limits:
 
     megabytes: float = 100.0
     seconds: float = 180.0
+    frames: int = 12_000
     pixels: int = 4096 * 2304
 
     def __post_init__(self) -> None:
         """Checks the numbers."""
-        for name in ("megabytes", "seconds", "pixels"):
+        for name in ("megabytes", "seconds", "frames", "pixels"):
             value = getattr(self, name)
             if not (math.isfinite(value) and value > 0):
                 raise ValueError(f"the limit {name}={value} is out of range: give a number above 0")
@@ -45,7 +48,8 @@ class Limits:
     def __str__(self) -> str:
         """The limits in a line, for the page."""
         return (
-            f"up to {self.megabytes:g} MB, {told_seconds(self.seconds)} and {self.pixels / 1e6:.2g} megapixels a frame"
+            f"up to {self.megabytes:g} MB, {told_seconds(self.seconds)}, {self.frames} frames, and"
+            f" {self.pixels / 1e6:.2g} megapixels a frame"
         )
 
 
@@ -91,31 +95,43 @@ def _check_header(name: str, container: Container, limits: Limits) -> None:
             f"“{name}” has frames of {width} x {height} pixels, {width * height / 1e6:.2g} megapixels;"
             f" {limits.pixels / 1e6:.2g} megapixels is the most that is taken here. Please choose a smaller video."
         )
-    seconds = _seconds(container, enough=limits.seconds)
-    if seconds > limits.seconds:
+    length = _length(container, limits)
+    if length.seconds > limits.seconds:
         raise RefusedError(
             f"“{name}” is longer than {told_seconds(limits.seconds)}, which is the most that is taken here. Please"
             " choose a shorter video, or cut a part out of it."
         )
+    if length.frames > limits.frames:
+        raise RefusedError(
+            f"“{name}” has more than {limits.frames} frames, which is the most that is taken here. Please choose a"
+            " shorter video, or one with fewer frames a second."
+        )
 
 
-def _seconds(container: Container, *, enough: float) -> float:
-    """How long the video is, as its header says; where that is silent, as its packets say, or more than ``enough``."""
+class _Length(NamedTuple):
+    """How long a video is, as far as it was looked at."""
+
+    seconds: float
+    frames: int
+
+
+def _length(container: Container, limits: Limits) -> _Length:
+    """How long the video is by its packets, or past a limit: what a header says of it can be wrong."""
     import av
 
-    if container.stated_seconds is not None:
-        return container.stated_seconds
     first: float | None = None
-    latest = 0.0
+    seconds, frames = 0.0, 0
     try:
-        for packet in container.packets():  # what a browser records has no length in its header
-            if packet.pts is None or packet.time_base is None:
+        for packet in container.packets():
+            if not packet.size:
                 continue
-            seconds = float(packet.pts * packet.time_base)
-            first = seconds if first is None else min(first, seconds)
-            latest = max(latest, seconds - first)
-            if latest > enough:
+            frames += 1
+            if packet.pts is not None and packet.time_base is not None:
+                time = float(packet.pts * packet.time_base)
+                first = time if first is None else min(first, time)
+                seconds = max(seconds, time - first)
+            if seconds > limits.seconds or frames > limits.frames:
                 break
     except av.FFmpegError:
-        return latest  # damaged further on: decoding will say how
-    return latest
+        pass  # damaged further on: decoding will say how
+    return _Length(seconds, frames)

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..factory import create_model, load_text_encoder
+from ..factory import load_text_encoder
 from ..heads import TextHead
 from ..ila_vit import ILAVisionTransformer
 from ..text import TextEncoder
+from ..video_model import VideoModel, create_video_model
 from .refusal import RefusedError
 
 MOST_CLASSES = 200
@@ -35,7 +36,7 @@ class LoadedModel:
     """
 
     name: str
-    model: ILAVisionTransformer
+    model: VideoModel
     own_names: tuple[str, ...] | None
     own_features: Tensor | None
     text_encoder: TextEncoder | None
@@ -50,11 +51,12 @@ class LoadedModel:
             raise RefusedError(
                 f"{self.name} knows its own classes only, and cannot read others. Please leave the class names empty."
             )
-        if names and self.text_encoder is not None:
+        model = self.model
+        if names and self.text_encoder is not None and isinstance(model, ILAVisionTransformer):
             # Not by set_classes, which keeps what it has read on the disk: anybody types names here.
-            self.model.set_text_features(self.text_encoder(names), names)
-        elif self.own_features is not None and len(self.own_features):
-            self.model.set_text_features(self.own_features, self.own_names)
+            model.set_text_features(self.text_encoder(names), names)
+        elif self.own_features is not None and len(self.own_features) and isinstance(model, ILAVisionTransformer):
+            model.set_text_features(self.own_features, self.own_names)
         elif self.model.has_text_head or not self.model.num_classes:
             raise RefusedError(f"{self.name} has no classes of its own. Please type at least two class names.")
 
@@ -120,22 +122,22 @@ class OfferedModels:
             yield self._loaded[name]
 
     def _load(self, name: str) -> LoadedModel:
-        model = create_model(
+        model = create_video_model(
             name,
             pretrained=self._checkpoint is None,
             checkpoint_path=self._checkpoint,
             num_frames=self._num_frames,
         ).to(self._device)
-        encoder = None
+        encoder, head = None, getattr(model, "head", None)
         if model.has_text_head and self._text_tower is not None:
             encoder = load_text_encoder(self._text_tower).to(self._device)
-        elif model.has_text_head and model.text_tensors:
+        elif isinstance(model, ILAVisionTransformer) and model.text_tensors and model.has_text_head:
             encoder = TextEncoder.from_tensors(model.text_tensors).to(self._device)
         return LoadedModel(
             name=name,
             model=model,
             own_names=model.class_names,
-            own_features=model.head.text_features.clone() if isinstance(model.head, TextHead) else None,
+            own_features=head.text_features.clone() if isinstance(head, TextHead) else None,
             text_encoder=encoder,
         )
 

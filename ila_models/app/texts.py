@@ -40,7 +40,7 @@ def limits_line(limits: Limits, *, kept_minutes: int) -> str:
 def about(loaded: LoadedModel) -> str:
     """What a model is, and what it chooses among."""
     known = loaded.model.pretrained_cfg
-    record = records()[f"{known['architecture']}.{known['tag']}"] if known["tag"] else None
+    record = records().get(f"{known['architecture']}.{known['tag']}")
     said = f"{record.description[0].upper()}{record.description[1:]}." if record else f"The weights of {loaded.name}."
     names = loaded.own_names or ()
     if len(names) > _NAMES_SHOWN:

@@ -20,6 +20,9 @@ LEVELS: tuple[Level, ...] = get_args(Level)
 - ``pre_head`` [E]: what the head's last product sees of the video vector.
 - ``logits`` [C].
 - ``points`` [depth, T-1, 4]: every block's interactive points, (x, y) in the earlier and in the later frame of a pair.
+
+Of an image model with alignment, E is the width of the image model's vector, frame vectors lie in its space, and tokens
+are as its ``forward_features`` gives them: all that it has before the patches, then the patches, after its final norm.
 """
 
 VECTOR_LEVELS: tuple[Level, ...] = ("clip", "pre_head", "logits")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from ..aligned_vit import AlignedViT, build_aligned_vit
-from ..image_model import structure
+from ..image_model import structure, structure_digest
 from ..weights.aligned import ALIGNED_KIND, AlignedCheckpoint
+from ..weights.checkpoint import CONTRACT
 from ..weights.manifest import citation
 from .config_json import LIBRARY_NAME
 from .license import License
-
-_CONTRACT = ("mean", "std", "interpolation", "antialias", "resize_ratio", "sampling", "views")
 
 
 def aligned_checkpoint_of(model: AlignedViT, path: Path) -> AlignedCheckpoint:
@@ -28,17 +30,19 @@ def aligned_checkpoint_of(model: AlignedViT, path: Path) -> AlignedCheckpoint:
     """
     if model.inference_form:
         raise ValueError("the model is fused for inference, and its tensors fit no other: save it before fuse()")
-    if missing := [key for key in _CONTRACT if key not in model.pretrained_cfg]:
+    if missing := [key for key in CONTRACT if key not in model.pretrained_cfg]:
         raise ValueError(
             f"the model's pretrained_cfg lacks {', '.join(missing)}, without which nobody could prepare its input: fill"
             " model.pretrained_cfg"
         )
     recipe = model.recipe
-    if recipe is None:
+    if isinstance(recipe, str):
         raise ValueError(
-            f"{type(model.vit).__name__} was not made by timm.create_model, so nobody could build it again: make it by"
-            " its name, then add_alignment"
+            f"nobody could build the image model again: {recipe}. Make it by timm.create_model with plain arguments, or"
+            " give them to add_alignment(..., model_args={...})"
         )
+    if model.class_names is not None and len(model.class_names) != model.num_classes:
+        raise ValueError(f"{len(model.class_names)} class_names for {model.num_classes} classes: name all, in order")
     expected, rebuilt = structure(model.vit), structure(build_aligned_vit(recipe, model.config, device="meta").vit)
     parts = expected.keys() | rebuilt.keys()
     if differing := sorted(name for name in parts if expected.get(name) != rebuilt.get(name)):
@@ -53,8 +57,9 @@ def aligned_checkpoint_of(model: AlignedViT, path: Path) -> AlignedCheckpoint:
         image_model_args=recipe.arguments,
         config=model.config,
         class_names=model.class_names,
-        preprocessing={key: model.pretrained_cfg[key] for key in _CONTRACT},
-        tensors={name: tensor.detach().cpu() for name, tensor in model.state_dict().items()},
+        preprocessing={key: model.pretrained_cfg[key] for key in CONTRACT},
+        structure=structure_digest(model.vit),
+        tensors=_unshared(model.state_dict()),
     )
 
 
@@ -90,3 +95,14 @@ def aligned_config_json(
         **({} if base_model is None else {"base_model": base_model}),
         "paper": f"https://arxiv.org/abs/{paper.arxiv}",
     }
+
+
+def _unshared(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors on the CPU, a copy for every name but the first of those that share one memory, as a file has them."""
+    seen: set[int] = set()
+    found = {}
+    for name, tensor in state.items():
+        memory = tensor.untyped_storage().data_ptr()
+        found[name] = tensor.detach().clone().cpu() if memory in seen else tensor.detach().cpu()
+        seen.add(memory)
+    return found

@@ -24,7 +24,7 @@ from ..info import count_costs
 from ..video_model import VideoModel, create_video_model
 from ..weights.aligned import AlignedCheckpoint, write_aligned
 from ..weights.cache import write_atomically
-from ..weights.checkpoint import Checkpoint
+from ..weights.checkpoint import CONTRACT, Checkpoint
 from ..weights.hub import CONFIG_NAME, REFERENCE_NAME, WEIGHTS_NAME
 from ..weights.manifest import Record
 from ..weights.native import write_native
@@ -41,8 +41,6 @@ from .upload import require_owner
 _logger = logging.getLogger(__name__)
 
 CARD_NAME = "README.md"
-
-_CONTRACT = ("mean", "std", "interpolation", "antialias", "resize_ratio", "sampling", "views")
 
 
 def save_pretrained(
@@ -115,7 +113,7 @@ def checkpoint_of(model: ILAVisionTransformer, path: Path) -> Checkpoint:
             f"the model is {form} for inference, and its tensors fit no other model: save it before fuse() or"
             " quantize_int8(), or create it anew without fused=True"
         )
-    if missing := [key for key in _CONTRACT if key not in model.pretrained_cfg]:
+    if missing := [key for key in CONTRACT if key not in model.pretrained_cfg]:
         raise ValueError(
             f"the model's pretrained_cfg lacks {', '.join(missing)}, without which nobody could prepare its input: make"
             f" the model by create_model, or fill model.pretrained_cfg"
@@ -131,7 +129,7 @@ def checkpoint_of(model: ILAVisionTransformer, path: Path) -> Checkpoint:
         names={},
         text_tensors={name: tensor.cpu() for name, tensor in model.text_tensors.items()},
         class_names=model.class_names,
-        preprocessing={key: model.pretrained_cfg[key] for key in _CONTRACT},
+        preprocessing={key: model.pretrained_cfg[key] for key in CONTRACT},
         is_ours=True,
     )
 

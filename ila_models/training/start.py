@@ -10,6 +10,7 @@ from ..aligned_vit import AlignedViT, add_alignment
 from ..configs import AlignedConfig
 from ..factory import create_model
 from ..heads import LinearHead
+from ..image_model import FAMILIES
 from ..video_model import VideoModel
 from .config import ModelSection
 from .errors import TrainingError
@@ -65,8 +66,15 @@ def _make_aligned(section: ModelSection, class_names: Sequence[str]) -> AlignedV
     if odd := [name for name, silent in ours.items() if getattr(section, name) != silent]:
         said = ", ".join(f"model.{name}={getattr(section, name)}" for name in odd)
         raise TrainingError(f"{said} cannot be used with {section.name}, an image model of timm: leave it out")
+    name = section.name.removeprefix(TIMM)
+    architecture = name.partition(".")[0]
+    if not timm.is_model(architecture) or not timm.models.is_model_in_modules(architecture, FAMILIES):
+        raise TrainingError(
+            f"model.name={section.name}: timm {timm.__version__} has no vision transformer of that name; its"
+            f" list_models() has those of {', '.join(FAMILIES)}"
+        )
     vit = timm.create_model(
-        section.name.removeprefix(TIMM),
+        name,
         pretrained=section.pretrained,
         num_classes=len(class_names),
         img_size=section.img_size,
@@ -81,6 +89,7 @@ def _make_aligned(section: ModelSection, class_names: Sequence[str]) -> AlignedV
         interactive=section.interactive or default.interactive,
         alignment_target=section.alignment_target or default.alignment_target,
         temporal_depth=default.temporal_depth if section.temporal_depth is None else section.temporal_depth,
+        model_args={},
     )
     model.class_names = tuple(class_names)
     model.temporal.init_for_training()

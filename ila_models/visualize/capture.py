@@ -158,7 +158,7 @@ def capture_clip(model: VideoModel, footage: Footage) -> ClipCapture:
     """Runs a model on a clip and keeps what is to be shown.
 
     Args:
-        model: In evaluation mode, not fused.
+        model: In evaluation mode; one of ILA's own not fused.
         footage: At least two frames.
 
     Raises:

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from ..blocks import FrameBlock
 from ..ila_vit import ILAVisionTransformer
-from ..video_model import VideoModel
 
 
 def mean_attention(attention: Any, x: Tensor) -> Tensor:
@@ -88,13 +87,13 @@ def recorded_attention(model: ILAVisionTransformer) -> Iterator[list[Tensor]]:
         yield seen
 
 
-def check_is_unfused(model: VideoModel) -> None:
+def check_is_unfused(model: ILAVisionTransformer) -> None:
     """Refuses a model whose attention cannot be looked at.
 
     Raises:
         ValueError: It is fused.
     """
-    if model.inference_form == "fused":
+    if model.fused:
         raise ValueError(
             "this model is fused for inference, and attention roll-out needs the whole attention of its blocks: create"
             " it unfused, without fused=True or fuse()"

@@ -152,7 +152,8 @@ def check_choices(
     """
     if not isinstance(model, VideoModel):
         raise TypeError(f"the model is a {type(model).__name__}: those of create_model and add_alignment can be drawn")
-    check_is_unfused(model)
+    if isinstance(model, ILAVisionTransformer):
+        check_is_unfused(model)
     WindowSettings(num_frames=model.num_frames if num_frames is None else num_frames, window=window, stride=stride)
     if window is not None and not model.num_classes:
         raise ValueError(

@@ -13,12 +13,16 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..configs import AlignedConfig
+from .checkpoint import CONTRACT
 from .errors import CheckpointError
 from .files import TensorFile, read_tensor_file
 from .native import METADATA_KEY, read_header, write_described
 
 ALIGNED_KIND = "aligned_vit"
 """Of such a file's header, and the name under which timm knows such models."""
+
+_FEW = 256
+"""A number that no model is large for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +35,8 @@ class AlignedCheckpoint:
         image_model_args: Arguments of ``timm.create_model`` beside it; plain values.
         config: What was added.
         class_names: Names of the classes where somebody said them.
-        preprocessing: Input contract.
+        preprocessing: Input contract, the keys of :data:`~ila_models.weights.checkpoint.CONTRACT`.
+        structure: Digest of the image model's structure as it was saved, by which another timm's would be noticed.
         tensors: Under the model's names.
     """
 
@@ -41,6 +46,7 @@ class AlignedCheckpoint:
     config: AlignedConfig
     class_names: tuple[str, ...] | None
     preprocessing: dict[str, Any]
+    structure: str
     tensors: Mapping[str, Tensor]
 
 
@@ -57,6 +63,7 @@ def write_aligned(checkpoint: AlignedCheckpoint) -> None:
         "config": asdict(checkpoint.config),
         "class_names": checkpoint.class_names,
         "preprocessing": checkpoint.preprocessing,
+        "structure": checkpoint.structure,
     }
     write_described(checkpoint.tensors, header, checkpoint.path)
 
@@ -98,30 +105,75 @@ def read_aligned(path: str | os.PathLike[str]) -> AlignedCheckpoint:
         )
     header = read_header(file)
     try:
-        names, arguments, contract = (header[key] for key in ("class_names", "image_model_args", "preprocessing"))
-        if not isinstance(arguments, dict) or not isinstance(contract, dict):
-            raise TypeError("image_model_args and preprocessing are names and values")
-        if names is not None and not all(isinstance(name, str) for name in names):
-            raise TypeError("class_names are texts")
+        facts = {
+            "image_model": (header["image_model"], str),
+            "image_model_args": (header["image_model_args"], dict),
+            "config": (header["config"], dict),
+            "preprocessing": (header["preprocessing"], dict),
+            "structure": (header["structure"], str),
+        }
+        if wrong := [name for name, (value, kind) in facts.items() if not isinstance(value, kind)]:
+            raise TypeError(f"not what belongs there: {', '.join(wrong)}")
+        arguments = header["image_model_args"]
+        if missing := [key for key in ("num_classes", "img_size") if key not in arguments]:
+            raise KeyError(*missing)
         _check_sizes(arguments, header["config"], file.tensors)
         return AlignedCheckpoint(
             path=file.path,
             image_model=header["image_model"],
             image_model_args=arguments,
             config=AlignedConfig(**header["config"]),
-            class_names=None if names is None else tuple(names),
-            preprocessing=contract,
+            class_names=_class_names(header["class_names"]),
+            preprocessing=_contract(header["preprocessing"]),
+            structure=header["structure"],
             tensors=file.tensors,
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{file.path}: its ila_models header does not describe a model ({error!r})") from error
 
 
+def _class_names(names: Any) -> tuple[str, ...] | None:
+    if names is None:
+        return None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise ValueError("class_names are no list of texts, each once")
+    return tuple(names)
+
+
+def _contract(said: dict[str, Any]) -> dict[str, Any]:
+    """The input contract, and nothing else, once its values are of their kinds and not out of all proportion."""
+    contract = {key: said[key] for key in CONTRACT}
+    right = {
+        "mean": _is_numbers(contract["mean"], 3, most=10.0),
+        "std": _is_numbers(contract["std"], 3, most=10.0) and min(contract["std"]) > 0,
+        "interpolation": isinstance(contract["interpolation"], str),
+        "antialias": isinstance(contract["antialias"], bool),
+        "resize_ratio": _is_numbers([contract["resize_ratio"]], 1, most=4.0) and contract["resize_ratio"] >= 1,
+        "sampling": isinstance(contract["sampling"], str),
+        "views": _is_numbers(contract["views"], 2, most=100) and min(contract["views"]) >= 1,
+    }
+    if wrong := [f"{key}={contract[key]!r}" for key, is_right in right.items() if not is_right]:
+        raise ValueError(f"preprocessing has {', '.join(wrong)}")
+    return contract
+
+
+def _is_numbers(values: Any, count: int, *, most: float) -> bool:
+    return (
+        isinstance(values, list)
+        and len(values) == count
+        and all(isinstance(value, int | float) and abs(value) <= most for value in values)  # which no NaN is
+    )
+
+
 def _check_sizes(arguments: Mapping[str, Any], config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Refuses numbers of which no file of this size holds the weights, before anybody builds such a model."""
+    """Refuses numbers of which no file of this size holds the weights, before anybody builds such a model.
+
+    A number of blocks, or one of a list, counts tensors; any other one counts numbers in them. Pixels have a bound of
+    their own, where the model is built.
+    """
     held = sum(tensor.numel() for tensor in tensors.values())
     for name, value in {**arguments, **config}.items():
-        most = len(tensors) if "depth" in name else held
+        most = len(tensors) if "depth" in name or isinstance(value, list) else held
         for number in value if isinstance(value, list) else [value]:
-            if isinstance(number, int) and number > most:
-                raise ValueError(f"{name} is {value}, too large for the {held} numbers in {len(tensors)} tensors")
+            if name != "img_size" and isinstance(number, int) and not -1 <= number <= max(most, _FEW):
+                raise ValueError(f"{name} is {value}, out of proportion to {held} numbers in {len(tensors)} tensors")

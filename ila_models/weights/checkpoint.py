@@ -10,6 +10,9 @@ from torch import Tensor
 
 from ..configs import ARCHITECTURES, HeadKind, ILAConfig
 
+CONTRACT = ("mean", "std", "interpolation", "antialias", "resize_ratio", "sampling", "views")
+"""What weights say of the input that they expect."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
