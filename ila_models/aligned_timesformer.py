@@ -189,6 +189,8 @@ def align_timesformer(
         TypeError: It is no TimeSformer, or aligned already.
         ValueError: It has no temporal attention, its grid is too small, or a number is out of its range.
     """
+    if isinstance(model, AlignedTimesformer):
+        raise TypeError("this TimeSformer is aligned already: the model of transformers is its .model")
     config = getattr(model, "config", None)
     if getattr(config, "model_type", None) != "timesformer":
         raise TypeError(f"{type(model).__name__} is no TimeSformer of transformers: add_alignment takes timm's models")

@@ -218,6 +218,8 @@ def _find(name: str, *, pretrained: bool) -> tuple[str, Record | None]:
     if architecture in ARCHITECTURES:
         tags = [record.tag for record in records().values() if record.architecture == architecture]
         raise ValueError(f"{architecture} has no tag {tag!r}: its tags are {', '.join(tags)}")
+    if Path(name).exists():
+        raise ValueError(f"model {name!r} is a file or a folder: name it 'local-dir:{name}', or give checkpoint_path")
     near = get_close_matches(name, [*ARCHITECTURES, *records()], n=3, cutoff=0.4)
     hint = f"did you mean {' or '.join(near)}? All: " if near else "there are "
     raise ValueError(f"unknown model {name!r}: {hint}{', '.join(ARCHITECTURES)}")

@@ -21,7 +21,7 @@ from matplotlib.text import Text
 from PIL import Image
 from tiny import make_model
 
-from ila_models import create_transform
+from ila_models import create_model, create_transform
 from ila_models.alignment import frame_weights, similarity_loss
 from ila_models.blocks import BLOCKS
 from ila_models.cli.main import main
@@ -47,9 +47,9 @@ from ila_models.visualize import (
 )
 from ila_models.visualize.canvas import Canvas
 from ila_models.visualize.contact_sheet import draw_block
-from ila_models.visualize.drawing import Panel, heat, spotlight
+from ila_models.visualize.drawing import UNTRAINED, Panel, heat, spotlight
 from ila_models.visualize.rollout import mean_attention, recorded_attention
-from ila_models.visualize.themes import EARLIER, LATER, THEMES
+from ila_models.visualize.themes import EARLIER, LATER, THEMES, colours_of
 from ila_models.visualize.video import as_png
 from ila_models.weights.manifest import preprocessing
 
@@ -486,6 +486,28 @@ def test_models_that_cannot_be_looked_at(tmp_path: Path) -> None:
         visualize_video(torch.nn.Linear(2, 2), noise(4), tmp_path)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="fps=4 is for frames"):
         visualize_video(with_points(), write_clip(tmp_path / "a.mp4"), tmp_path, fps=4)
+
+
+def test_an_alignment_that_was_never_trained_is_said() -> None:
+    footage = read_footage(noise(4), num_frames=4)
+    fresh, trained = capture_clip(create_model("ila_vit_nano8"), footage), capture_clip(with_points(), footage)
+    for clip, is_said in ((fresh, True), (trained, False)):
+        figure = draw_contact_sheet(clip, (0,)).figure
+        assert (UNTRAINED in {text.get_text() for text in figure.findobj(Text)}) == is_said
+    assert animate_points(fresh, (0,))[0].shape[0] > animate_points(trained, (0,))[0].shape[0]
+
+
+def test_a_line_goes_round_what_counts_more_than_half() -> None:
+    black = torch.zeros(4, 3, 64, 64, dtype=torch.uint8)
+    clip = capture_clip(create_model("ila_vit_nano8", pretrained=True), read_footage(black, num_frames=4))
+    mask = torch.zeros(8, 8)
+    mask[2:4, 5:8] = 0.6
+    shown = spotlight(clip, 0, mask, (64, 64), colours_of("light"))
+    white = shown.min(axis=-1) > 150
+    expected = np.zeros((64, 64), bool)
+    expected[16:32, 40:64] = True
+    expected[17:31, 41:64] = False  # open towards the edge of the picture
+    assert np.array_equal(white, expected)
 
 
 def test_an_image_model_with_alignment(tmp_path: Path) -> None:

@@ -153,8 +153,8 @@ def read_class_names(text: str) -> list[str]:
         raise RefusedError(f"“{names[0]}” alone leaves nothing to choose. Please type at least two class names.")
     if len(names) > MOST_CLASSES:
         raise RefusedError(f"These are {len(names)} class names, and {MOST_CLASSES} is the most that are taken here.")
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise RefusedError(f"These class names stand twice: {', '.join(repeated)}. Please give each once.")
     if long := [name for name in names if len(name) > _MOST_LETTERS]:
         raise RefusedError(f"The class name “{long[0][:40]}…” is too long. Please give it in a few words.")
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise RefusedError(f"These class names stand twice: {', '.join(repeated)}. Please give each once.")
     return names

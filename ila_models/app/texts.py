@@ -13,8 +13,8 @@ POINT = (
     " not lie on what moves."
 )
 MASK = (
-    "**The mask** is a soft spotlight round the point: patches near it count fully, those further away less and less,"
-    " and only what both frames keep under their masks passes between them."
+    "**The mask** is a soft spotlight round the point: patches near it count fully, those further away less and less."
+    " What is weighed so is added to the frame's tokens once more, together with features made of both frames."
 )
 _NAMES_SHOWN = 12
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from pathlib import Path, PurePosixPath
@@ -10,8 +11,11 @@ from typing import Any, get_args
 
 from ..extraction.unique_names import Names
 from ..visualize import Theme, capture_video, check_choices, write_pictures
+from ..visualize.drawing import UNTRAINED
 from .model_options import add_classes_option, add_weights_options, choose_device, create_named_model
 from .predict import find_videos, write
+
+_logger = logging.getLogger(__name__)
 
 EXAMPLES = """\
 examples:
@@ -76,17 +80,23 @@ def run(options: argparse.Namespace) -> int:
     """Draws the pictures; 1 if any of the videos could not be used."""
     if options.topk < 1:
         raise ValueError(f"--topk {options.topk} is out of range: give at least 1")
+    if options.out.is_file():
+        raise ValueError(f"--out {options.out} is a file: name the folder for the pictures")
     sources = list(find_videos(options.videos))
     model = create_named_model(options).to(choose_device(options.device))
     choices = {"blocks": options.blocks, "window": options.window, "stride": options.stride}
     check_choices(model, **choices)
     themes: tuple[Theme, ...] = get_args(Theme) if options.theme == "both" else (options.theme,)
     names = Names()
+    told = False
     failures = []
     for source in sources:
         folder = options.out / names.give(stem_of(source))
         try:
             capture = capture_video(model, source, **choices)
+            if (alignment := capture.clip.alignment) is not None and alignment.is_untrained and not told:
+                _logger.warning("%s: %s", options.model, UNTRAINED)
+                told = True
             for theme in themes:
                 for path in write_pictures(capture, folder, theme=theme, topk=options.topk).paths:
                     write(os.fspath(path))

@@ -50,7 +50,7 @@ def _text(name: str, models: Sequence[str]) -> str:
             "Upload or record a short video, see what the model makes of it, and watch its interactive points: for each"
             " pair of neighbouring frames, ILA (Implicit Learnable Alignment,"
             f" [arXiv {paper.arxiv}](https://arxiv.org/abs/{paper.arxiv}), ICCV 2023) predicts a point in either frame,"
-            " and a soft mask round it says what the two frames exchange."
+            " and a soft mask round it says how much each patch counts when the two are aligned."
         ),
         paragraph(f"It offers {', '.join(map(code, models))}. Uploads are deleted within an hour."),
         "## How it is made",

@@ -21,6 +21,7 @@ from .drawing import (
     fog_scale,
     frame_label,
     legend_height,
+    legend_lines,
     panel_size,
     similarity_text,
     spotlight,
@@ -57,6 +58,7 @@ def animate_points(clip: ClipCapture, blocks: Sequence[int], *, theme: str = "li
     """
     alignment = clip.require_alignment()
     blocks, colours = choose_blocks(blocks, len(alignment.points)), colours_of(theme)
+    more = legend_lines(clip, _MORE)
     columns = ceil(len(blocks) / _ROWS)
     rows = ceil(len(blocks) / columns)
     width, height = panel_size(clip, area=_PIXELS / (2 * rows * columns), most=320)
@@ -64,7 +66,7 @@ def animate_points(clip: ClipCapture, blocks: Sequence[int], *, theme: str = "li
     cell_width, cell_height = label + 2 * width + between + margin, height + 10
     canvas = Canvas(
         max(columns * cell_width + margin, LEGEND_WIDTH + 2 * margin),
-        header + rows * cell_height + legend_height(clip, more=_MORE),
+        header + rows * cell_height + legend_height(clip, more=more),
         colours,
     )
     left = (canvas.width - columns * cell_width - margin) / 2 + margin
@@ -84,7 +86,7 @@ def animate_points(clip: ClipCapture, blocks: Sequence[int], *, theme: str = "li
                 draw_crop(canvas, clip, panel)
             path = canvas.line([], [], color="white", alpha=0.7, linewidth=1.2)
             moving.append((block, side, panel, image, path, draw_point(canvas, 0, 0, of_earlier=side == 0)))
-    draw_legend(canvas, clip, margin, header + rows * cell_height + 2, more=_MORE)
+    draw_legend(canvas, clip, margin, header + rows * cell_height + 2, more=more)
     pictures = []
     for number, pair in enumerate(alignment.pairs):
         title.set_text(f"pair {number + 1} of {len(alignment.pairs)}")
@@ -126,7 +128,7 @@ def _shared_palette(pictures: Sequence[np.ndarray], colours: int) -> Image.Image
     from PIL import Image
 
     marks = np.array([[int(colour[place : place + 2], 16) for place in (1, 3, 5)] for colour in (EARLIER, LATER)])
-    kept = np.concatenate([marks, fog_scale(12, 1)[0]]).astype(np.uint8)
+    kept = np.concatenate([marks, fog_scale(4, 3).reshape(-1, 3)]).astype(np.uint8)
     together = Image.fromarray(np.concatenate([picture[::2, ::2] for picture in pictures]))
     found = together.quantize(colours - len(kept), method=Image.Quantize.MEDIANCUT).getpalette() or []
     palette = Image.new("P", (1, 1))

@@ -62,6 +62,11 @@ class AlignmentCapture:
         """Whether each frame is aligned with the next one, not all with a common one."""
         return all(later == earlier + 1 for earlier, later in self.pairs)
 
+    @property
+    def is_untrained(self) -> bool:
+        """Whether all points lie in the middle to the last bit, as they do until something was learned."""
+        return not bool(self.points.any())
+
     def point(self, block: int, pair: int, side: int) -> tuple[float, float]:
         """(x, y) of a pair's earlier frame (side 0) or its later one (side 1)."""
         x, y = self.points[block, pair, 2 * side : 2 * side + 2].tolist()

@@ -19,6 +19,7 @@ from .drawing import (
     draw_point,
     frame_label,
     legend_height,
+    legend_lines,
     panel_size,
     similarity_text,
     spotlight,
@@ -52,7 +53,7 @@ def draw_contact_sheet(clip: ClipCapture, blocks: Sequence[int], *, theme: str =
     is_narrow = step_across < _LABEL_WIDTH
     margin, label, header, below = 16, 62, 52 if is_narrow else 42, 36 if is_narrow else 24
     step_down = height + below + 6
-    more = (_LINES, SIMILARITY_LINE)
+    more = legend_lines(clip, (_LINES, SIMILARITY_LINE))
     canvas = Canvas(
         max(label + frames * step_across + 2 * margin, LEGEND_WIDTH + 2 * margin),
         header + len(blocks) * step_down + legend_height(clip, more=more) + 4,

@@ -18,12 +18,13 @@ from .themes import EARLIER, LATER, OUTLINE, Colours
 
 ARROW = "\N{RIGHTWARDS ARROW}"
 TIMES = "\N{MULTIPLICATION SIGN}"
-LEGEND_WIDTH = 630
+LEGEND_WIDTH = 640
 """Pixels that the lines of a legend take at least."""
 _LINE = 21
 
 _FOG, _THROUGH_FOG = 62.0, 0.33
 """What is added to a patch of mask weight 0, and what is left of its grey: it is told from a dark picture as well."""
+_SCALE_COLOURS = ((226.0, 92.0, 78.0), (92.0, 176.0, 92.0), (84.0, 132.0, 220.0))
 _OUTSIDE = 0.3
 """What is left of a frame outside the crop; the rest is paper."""
 
@@ -57,6 +58,8 @@ def panel_size(clip: ClipCapture, *, area: float, most: float) -> tuple[int, int
 def spotlight(clip: ClipCapture, number: int, weights: Tensor, size: tuple[int, int], colours: Colours) -> np.ndarray:
     """A frame under a mask: from its colours to grey fog as a patch counts less; what the model does not see is faded.
 
+    A thin line goes round the patches that count more than half, which in a dark picture are darker than the fog.
+
     Args:
         clip: Where the frame and its crop are.
         number: The frame's, from 0.
@@ -71,7 +74,17 @@ def spotlight(clip: ClipCapture, number: int, weights: Tensor, size: tuple[int, 
     weight = _on_pixels(clip, weights, size)[..., None]
     fog = _THROUGH_FOG * picture.mean(axis=-1, keepdims=True) + _FOG
     shown = weight * picture + (1 - weight) * fog
+    edge = _edge(weight[..., 0] > 0.5)
+    shown[edge] = 0.35 * shown[edge] + 0.65 * 255
     return _inside_crop(clip, shown, picture, colours)
+
+
+def _edge(inside: np.ndarray) -> np.ndarray:
+    """The pixels [height, width] of a region that touch others, outside the picture excepted."""
+    padded = np.pad(inside, 1, mode="edge")
+    around = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    edge: np.ndarray = inside & ~around
+    return edge
 
 
 def heat(
@@ -199,7 +212,9 @@ def draw_legend(canvas: Canvas, clip: ClipCapture, left: float, top: float, *, m
     canvas.picture(fog_scale(96, 12), left + 14, line - 6, 96, 12)
     canvas.text(left + 2, line, "0")
     canvas.text(left + 115, line, "1")
-    canvas.text(left + 132, line, "the soft mask round it: how much each patch counts in the alignment")
+    canvas.text(
+        left + 132, line, "the soft mask round it, from grey to a patch's own colours: how much it counts (line: half)"
+    )
     if clip.is_cropped:
         line += _LINE
         canvas.line(
@@ -213,16 +228,27 @@ def draw_legend(canvas: Canvas, clip: ClipCapture, left: float, top: float, *, m
 
 
 def fog_scale(width: int, height: int) -> np.ndarray:
-    """How a colour comes out of the fog as a mask's weight goes from 0 to 1, uint8 [height, width, 3]."""
+    """How colours come out of the fog as a mask's weight goes from 0 to 1, uint8 [height, width, 3]."""
     weight = np.linspace(0, 1, width)[None, :, None].repeat(height, axis=0)
-    colour = np.array([236.0, 132.0, 62.0])
-    return (weight * colour + (1 - weight) * (_THROUGH_FOG * colour.mean() + _FOG)).round().astype(np.uint8)
+    rows = np.arange(height) * len(_SCALE_COLOURS) // height
+    colours = np.array(_SCALE_COLOURS)[rows][:, None]
+    grey = _THROUGH_FOG * colours.mean(axis=-1, keepdims=True) + _FOG
+    return (weight * colours + (1 - weight) * grey).round().astype(np.uint8)
 
 
 def frame_label(clip: ClipCapture, number: int, *, between: str = " · ") -> str:
     """A frame's number as people count, with its time where it is known."""
     seconds = clip.footage.seconds
     return f"frame {number + 1}" if seconds is None else f"frame {number + 1}{between}{seconds[number]:.2f} s"
+
+
+UNTRAINED = "this alignment was never trained: all points lie in the middle, and the masks and numbers mean nothing"
+"""Said in the pictures of such a model, frozen CLIP among them."""
+
+
+def legend_lines(clip: ClipCapture, lines: Sequence[str]) -> tuple[str, ...]:
+    """What a legend says besides, of a model that was never trained first of all that."""
+    return (UNTRAINED, *lines) if clip.require_alignment().is_untrained else tuple(lines)
 
 
 def similarity_text(clip: AlignmentCapture, block: int, pair: int, *, between: str = " ") -> str:
