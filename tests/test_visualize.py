@@ -353,12 +353,23 @@ def test_many_blocks_and_frames_find_room() -> None:
     assert len(pictures) == 11
     assert max(pictures[0].shape) < 1200
     sheet = draw_contact_sheet(clip, (0, 5))
-    assert sheet.width < 2600
+    assert sheet.width < 1300
     said = texts(sheet.figure)
     assert [text for text in said if text.startswith("block")] == ["block 0", "block 5"]
     assert "frame 12" in said
     timed = replace(clip, footage=clip.footage._replace(seconds=tuple(range(12))))
     assert "frame 12\n11.00 s" in texts(draw_contact_sheet(timed, (0,)).figure)
+
+
+def test_many_frames_stand_in_several_lines() -> None:
+    clip = capture_clip(with_points(), read_footage(noise(20), num_frames=20))
+    figure = draw_contact_sheet(clip, (0,)).figure
+    names = [text.get_position() for text in figure.findobj(Text) if text.get_text().startswith("frame")]
+    assert [sum(y == line for _, y in names) for line in sorted({y for _, y in names})] == [7, 7, 6]
+    numbers = [text.get_position() for text in figure.findobj(Text) if text.get_text().startswith(("0.", "-0.", "1."))]
+    assert len(numbers) == 19
+    assert [sum(y == line for _, y in numbers) for line in sorted({y for _, y in numbers})] == [7, 7, 5]
+    assert max(x for x, _ in numbers) <= figure.get_size_inches()[0] * 100
 
 
 def test_the_contact_sheet_says_what_it_shows(clip: ClipCapture) -> None:
