@@ -62,19 +62,20 @@ def model_info(name: str, *, alignment: AlignmentForm | None = None) -> ModelInf
     """Counts a model's parameters and multiply-adds on the meta device: no weights, no real arithmetic.
 
     Args:
-        name: An architecture or a checkpoint, see :func:`~ila_models.factory.create_model`.
+        name: An architecture, of whose default checkpoint the head is, or a checkpoint.
         alignment: Another form of the blocks than the name's.
 
     Raises:
         ValueError: The name is not known.
     """
+    record = records().get(name) or default_record(name)
     with torch.device("meta"):
-        model = create_model(name, alignment=alignment)
+        model = create_model(record.name if record else name, alignment=alignment)
     costs = _count(model)
     return ModelInfo(
         name=name,
         alignment=model.config.alignment,
-        record=records().get(name) or default_record(name),
+        record=record,
         num_frames=model.num_frames,
         img_size=model.config.img_size,
         head="text" if model.has_text_head else "linear",

@@ -34,8 +34,8 @@ def add_to(commands: Any) -> None:
         "visualize",
         help="draw interactive points, attention, and classes over time",
         description="Draws what a model sees of each video: the interactive points of neighbouring frames with the soft"
-        " masks round them (points.gif, points.mp4, contact_sheet.png), attention roll-out of the class token"
-        " (rollout.png), and the likeliest classes over time (timeline.png).",
+        " masks round them (points_light.gif and .mp4, contact_sheet_light.png), attention roll-out of the class token"
+        " (rollout_light.png), and the likeliest classes over time (timeline_light.png).",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
