@@ -19,8 +19,8 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -67,19 +67,27 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON file to write")
     parser.add_argument("--epochs", type=int, default=8, help="budget: epochs of 3200 clips (default: 8)")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time, of one thread each (default: 1)")
-    parser.add_argument("--until", metavar="HH:MM", help="stop then, to go on later")
+    parser.add_argument("--until", metavar="HH:MM", help="stop when the clock next says so, to go on later")
     options = parser.parse_args()
+    end = None if options.until is None else next_time(options.until)
     budget = {"clips": 3200 * options.epochs, "epochs": options.epochs}
     done = read_runs(options.out, budget)
     waiting = [run for run in every_run() if run_name(run) not in {each["name"] for each in done}]
 
     def train_and_note(run: dict[str, Any]) -> None:
-        if train(run, options.work / run_name(run), epochs=options.epochs, until=options.until):
+        if train(run, options.work / run_name(run), epochs=options.epochs, end=end):
             done.append(measure(run, options.work / run_name(run)))
             write(options.out, budget, done)
 
     with ThreadPoolExecutor(options.jobs) as pool:
         list(pool.map(train_and_note, waiting))
+
+
+def next_time(clock: str) -> datetime:
+    """When the clock next says HH:MM, tomorrow if need be."""
+    now = datetime.now()
+    then = datetime.combine(now.date(), datetime.strptime(clock, "%H:%M").time())
+    return then if then > now else then + timedelta(days=1)
 
 
 def every_run() -> list[dict[str, Any]]:
@@ -96,7 +104,7 @@ def run_name(run: dict[str, Any]) -> str:
     return f"{run['alignment']}{target}-temporal{run['temporal_depth']}-seed{run['seed']}"
 
 
-def train(run: dict[str, Any], folder: Path, *, epochs: int, until: str | None) -> bool:
+def train(run: dict[str, Any], folder: Path, *, epochs: int, end: datetime | None) -> bool:
     """Trains a network by the package's own command, piece by piece; whether it came to its end before the time."""
     overrides = {
         "model.alignment": run["alignment"],
@@ -114,7 +122,7 @@ def train(run: dict[str, Any], folder: Path, *, epochs: int, until: str | None) 
     command += ["--stop-after", str(STEPS_PER_CALL), *(f"{name}={value}" for name, value in overrides.items())]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     while not (folder / "model").exists():
-        if until is not None and time.strftime("%H:%M") >= until:
+        if end is not None and datetime.now() >= end:
             return False
         subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
     return True

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import timm
-import torch
 
 from .aligned_vit import AlignedViT, build_aligned_vit
 from .data.transforms import create_transform
@@ -83,8 +82,7 @@ def _built(checkpoint: AlignedCheckpoint) -> AlignedViT:
             timm.__version__,
             checkpoint.image_model,
         )
-    with torch.no_grad():
-        model.load_state_dict({name: tensor for name, tensor in checkpoint.tensors.items()})
+    model.load_state_dict(dict(checkpoint.tensors))
     if checkpoint.class_names is not None and len(checkpoint.class_names) != model.num_classes:
         raise CheckpointError(
             f"{checkpoint.path}: {len(checkpoint.class_names)} class names for {model.num_classes} classes: its header"

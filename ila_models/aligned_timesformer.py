@@ -1,8 +1,8 @@
 """TimeSformer of ``transformers`` with ILA's alignment in the place of its temporal attention, as the paper has it.
 
 In a block of TimeSformer, what frames tell each other is added to the patches before the spatial attention. The
-alignment adds there instead; all else of the block is left alone. Section 4 of the paper reports 78.0 to 79.8 top-1 on
-Kinetics-400 for this exchange.
+alignment adds there instead; all else of the block is left alone. The paper reports 78.0 to 79.8 top-1 on Kinetics-400
+for this exchange.
 
 Shapes: B clips, T frames, N = h*w patches of a frame, D channels.
 """

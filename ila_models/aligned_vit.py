@@ -396,11 +396,11 @@ def add_alignment(
     if any(isinstance(block, _Around) for block in container):
         raise TypeError(f"the blocks of this {type(vit).__name__} are aligned already")
     recipe = recipe_of(vit, model_args)
+    probe(vit, grid)
     checkpointing = bool(getattr(vit, "grad_checkpointing", False))
     if checkpointing:
         # timm's own would run the alignment twice, and its batch norms would count every batch twice.
         cast("Any", vit).set_grad_checkpointing(False)
-    probe(vit, grid)
     like = next(vit.parameters())
     for index, block in enumerate(list(container)):
         container[index] = AlignedBlock(

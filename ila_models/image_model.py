@@ -133,16 +133,7 @@ class ImageModelRecipe:
         try:
             with torch.device("cpu" if device is None else device):
                 model: nn.Module = timm.create_model(self.architecture, **self.arguments)
-        # Whatever an argument does to a constructor, which has no errors of its own for it.
-        except (
-            TypeError,
-            ValueError,
-            RuntimeError,
-            AssertionError,
-            ArithmeticError,
-            LookupError,
-            AttributeError,
-        ) as error:
+        except _OF_CONSTRUCTORS as error:
             raise ValueError(f"timm {timm.__version__} does not build {self.architecture}: {error!r}") from error
         return model
 
