@@ -55,14 +55,6 @@ def test_from_scratch_no_layer_is_silent(form: AlignmentForm) -> None:
     assert not torch.allclose(model.forward_features(clips)[:, 0], model.forward_features(clips.flip(1))[:, -1])
 
 
-def test_shift_by_hand() -> None:
-    # Two frames of one token with 16 channels: two come from the frame before, two from the frame after.
-    x = torch.stack([torch.arange(16.0), 100 + torch.arange(16.0)]).reshape(1, 2, 1, 16)
-    first, second = TemporalShiftBlock(64).shift(x)[0, :, 0].tolist()
-    assert first == [0, 0, 102, 103, *range(4, 16)]
-    assert second == [0, 1, 0, 0, *range(104, 116)]
-
-
 def test_shifted_channels_reach_the_attention_and_nothing_else() -> None:
     block, plain = TemporalShiftBlock(64).eval(), FrameBlock(64).eval()
     plain.load_state_dict(block.state_dict())

@@ -1,4 +1,4 @@
-"""The paper's form: the mutual-information token by hand, its costs, and all that a model of it promises."""
+"""The paper's form: its token in the block, its costs, and all that a model of it promises."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 import torch
 from tiny import TINY, make_clips, make_model
-from torch import Tensor, nn
+from torch import nn
 
 import ila_models
-from ila_models.alignment import Aligned, AlignmentMaps, TokenAlignment, soft_masks
-from ila_models.blocks import AdditionBlock, FusedTokenBlock, NeighbourAverageBlock, TokenBlock
+from ila_models.blocks import FusedTokenBlock, TokenBlock
 from ila_models.blocks.token import mutual_token
 from ila_models.configs import ARCHITECTURES, AlignmentForm, AlignmentTarget, InteractiveBlock
 from ila_models.ila_vit import ILAVisionTransformer
@@ -39,54 +38,6 @@ def trained(**changes: Any) -> ILAVisionTransformer:
     return model
 
 
-def two_frames() -> tuple[Tensor, AlignmentMaps]:
-    """One clip of two frames on a 4 x 4 grid with one channel: patch i has the value i, or 100 + i.
-
-    The first frame's point is at its top left (-0.75, -0.75), the second one's at its centre.
-    """
-    first = torch.tensor([7.0, *range(16)])
-    message = torch.stack([first, 100 + first])[None, :, :, None]
-    points = torch.tensor([[[[-0.75, -0.75], [0.0, 0.0]]]])
-    return message, AlignmentMaps(points.flatten(2), soft_masks(points, GRID))
-
-
-def test_the_token_by_hand() -> None:
-    message, maps = two_frames()
-    # Centres of tokens are at -1, -1/3, 1/3, 1. From -0.75 they are 0.25, 0.4167, 1.0833 and 1.75 away: weights 1,
-    # 0.75, 0, 0. From 0 they are 1, 1/3, 1/3 and 1 away: weights 0 (1 - 1.5 * 0.75 is below it), 0.875, 0.875, 0.
-    corner, centre = torch.tensor([1, 0.75, 0, 0]), torch.tensor([0, 0.875, 0.875, 0])
-    patches = torch.arange(16.0).reshape(4, 4)
-    first = (corner[:, None] * corner * patches).sum().item() / 16
-    second = (centre[:, None] * centre * (100 + patches)).sum().item() / 16
-    token = mutual_token(Aligned(message, None, maps, None), "neighbours")
-    assert token.shape == (1, 2, 1)
-    assert token.flatten().tolist() == pytest.approx([first, second])
-
-
-def test_addition_by_hand() -> None:
-    message, maps = two_frames()
-    block = AdditionBlock(64, alignment_width=16).eval()
-    block.alignment = nn.Module()
-    block.alignment.target = "neighbours"  # type: ignore[assignment]
-    block.alignment.forward = lambda *_: Aligned(message.expand(-1, -1, -1, 64), None, maps, None)  # type: ignore[assignment]
-    block.transform = lambda x: x  # type: ignore[method-assign]
-    x = torch.zeros(1, 2, 17, 64)
-    found = block(x, GRID, OFFSET).tokens[..., 0]
-    assert found[0, 0].tolist() == pytest.approx([0, 0, 0.75, 0, 0, 3, 0.5625 * 5, *[0.0] * 10])
-    assert found[0, 1, [0, 1]].tolist() == [0, 0]
-    assert found[0, 1, 6].item() == pytest.approx(0.875**2 * 105)
-
-
-def test_the_neighbours_average_by_hand() -> None:
-    block = NeighbourAverageBlock(64).eval()
-    seen = {}
-    block.run_with = lambda x, extra: seen.setdefault("extra", extra)  # type: ignore[assignment, method-assign]
-    values = torch.tensor([1.0, 10.0, 100.0])
-    x = values.reshape(1, 3, 1, 1).expand(1, 3, 17, 64)
-    block(x, GRID, OFFSET)
-    assert seen["extra"][0, :, 0].tolist() == [10, (1 + 100) / 2, 10]
-
-
 def test_the_token_joins_the_attention_and_is_dropped_before_the_mlp() -> None:
     block = TokenBlock(64, alignment_width=16).eval()
     x = torch.randn(2, 3, 17, 64)
@@ -95,21 +46,6 @@ def test_the_token_joins_the_attention_and_is_dropped_before_the_mlp() -> None:
     attended = tokens + block.attn(block.norm1(tokens).flatten(0, 1)).unflatten(0, (2, 3))
     expected = attended[:, :, :17] + block.mlp(block.norm2(attended[:, :, :17]))
     torch.testing.assert_close(block(x, GRID, OFFSET).tokens, expected)
-
-
-@pytest.mark.parametrize("interactive", ["separable", "full"])
-def test_gradients_are_those_of_differences(interactive: InteractiveBlock) -> None:
-    torch.manual_seed(3)
-    alignment = TokenAlignment(64, alignment_width=8, interactive=interactive).double().eval()
-    with torch.no_grad():
-        for parameter in alignment.parameters():
-            parameter.add_(0.2 * torch.randn_like(parameter))
-
-    def token(x: Tensor) -> Tensor:
-        return mutual_token(alignment(x, GRID, OFFSET.double()), "neighbours").sum(dim=-1)
-
-    x = torch.randn(1, 2, 17, 64, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(token, (x,), eps=1e-7, atol=1e-5, fast_mode=True)
 
 
 @pytest.mark.parametrize(
