@@ -8,13 +8,14 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, get_args
 
 import timm
 import torch
 from torch import Tensor, nn
 
 from .configs import HEAD_WIDTH
+from .data.transforms import CropMode
 
 FAMILIES = (
     "beit",
@@ -189,12 +190,14 @@ def input_contract(vit: nn.Module) -> dict[str, Any]:
     config = pretrained_cfg_of(vit)
     if not config:
         return {}
-    if (mode := config.get("crop_mode", "center")) != "center":
+    mode = config.get("crop_mode", "center")
+    if mode not in get_args(CropMode):
         _logger.warning(
             "%s: timm prepares images for these weights by crop_mode=%r; here, frames are cropped in the centre",
             config["architecture"],
             mode,
         )
+        mode = "center"
     return {
         "img_size": img_size_of(vit),
         "mean": list(config["mean"]),
@@ -202,6 +205,7 @@ def input_contract(vit: nn.Module) -> dict[str, Any]:
         "interpolation": config["interpolation"] if config["interpolation"] == "bilinear" else "bicubic",
         "antialias": True,  # as Pillow, with which timm's models are trained
         "resize_ratio": 1 / config["crop_pct"],
+        "crop_mode": mode,
         "sampling": "segment_midpoints",
         "views": [1, 1],
     }

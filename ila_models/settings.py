@@ -34,6 +34,7 @@ def transform_settings(transform: VideoTransform) -> Settings:
         "std": list(transform.std),
         "interpolation": transform.interpolation,
         "antialias": transform.antialias,
+        "crop_mode": transform.crop_mode,
     }
 
 

@@ -319,6 +319,22 @@ def test_what_a_header_says_besides_is_not_taken_over(folder: Path, tmp_path: Pa
     assert ila_models.create_transform(model).mean == (0.5, 0.5, 0.5)
 
 
+def test_squashed_frames_are_squashed_ever_after(tmp_path: Path) -> None:
+    vit = timm.create_model("eva02_base_patch14_448", img_size=56, depth=1, num_classes=2)
+    model = ila_models.add_alignment(vit, alignment_width=16, model_args={"depth": 1})
+    saved = save_pretrained(model, tmp_path / "eva")
+    again = load_aligned_vit(saved)
+    assert ila_models.create_transform(again).crop_mode == "squash"
+    assert json.loads((saved / "config.json").read_text())["pretrained_cfg"]["crop_mode"] == "squash"
+    prepared = "squashed, short side 56 pixels (bicubic, with antialiasing); 56 x 56 pixels of the centre"
+    assert f"| frames | {prepared} |" in (saved / "README.md").read_text()
+    with pytest.raises(ValueError, match="crops is 3; these weights take whole frames"):
+        ila_models.predict_video(again, torch.zeros(8, 3, 30, 40, dtype=torch.uint8), crops=3)
+    said = {**CONTRACT, "crop_mode": "sideways"}
+    with pytest.raises(CheckpointError, match="crop_mode is 'sideways'"):
+        load_aligned_vit(rewritten(saved, tmp_path / "model.safetensors", preprocessing=said))
+
+
 def test_tables_that_no_file_holds_are_bounded(tmp_path: Path) -> None:
     model = aligned_model("vit_relpos_small_patch16_224")
     saved = save_pretrained(model, tmp_path / "saved")

@@ -95,8 +95,14 @@ def test_timm_s_own_checkpointing_becomes_ours() -> None:
 
 def test_a_way_of_cropping_that_we_do_not_have_is_said(caplog: pytest.LogCaptureFixture) -> None:
     vit = timm.create_model("eva02_base_patch14_448", img_size=56, depth=1)
-    ila_models.add_alignment(vit, alignment_width=16)
-    assert "timm prepares images for these weights by crop_mode='squash'" in caplog.text
+    model = ila_models.add_alignment(vit, alignment_width=16)
+    assert model.pretrained_cfg["crop_mode"] == "squash"
+    assert caplog.text == ""
+    vit = timm.create_model("eva02_base_patch14_448", img_size=56, depth=1)
+    vit.pretrained_cfg["crop_mode"] = "border"
+    model = ila_models.add_alignment(vit, alignment_width=16)
+    assert model.pretrained_cfg["crop_mode"] == "center"
+    assert "timm prepares images for these weights by crop_mode='border'" in caplog.text
 
 
 def test_other_frames_another_classifier_and_saved_weights(learned: AlignedViT, tmp_path: Any) -> None:

@@ -38,7 +38,7 @@ ALLOWED: dict[str, set[str]] = {
     "blocks": {"alignment", "pairing", "layers", "configs"},
     "contracts": {"blocks", "alignment", "configs"},
     "ila_vit": {"contracts", "blocks", "temporal", "heads", "class_features", "text", "alignment", "layers", "configs"},
-    "image_model": {"configs"},
+    "image_model": {"configs", "data"},
     "aligned_vit": {"image_model", "contracts", "blocks", "temporal", "text", "alignment", "configs"},
     "aligned_timesformer": {"contracts", "blocks", "alignment", "configs"},
     "aligned_pretrained": {"aligned_vit", "image_model", "text", "weights", "data"},

@@ -9,7 +9,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+import timm.data
 import torch
+from PIL import Image
 from torch import Tensor
 
 from ila_models.data import VideoTransform, create_transform
@@ -128,6 +130,24 @@ def test_long_side_rounds_half_up(width: int, expected: int) -> None:
     assert end.shape[-2:] == (10, expected)
 
 
+@pytest.mark.parametrize("ratio", [1.0, 1.25])
+@pytest.mark.parametrize("size", [(90, 160), (160, 90), (30, 20)])
+def test_squashed_frames_are_timm_s(size: tuple[int, int], ratio: float) -> None:
+    config = {"img_size": 64, "interpolation": "bicubic", "antialias": True, "resize_ratio": ratio}
+    ours = create_transform({**RELEASED, **config, "crop_mode": "squash"})
+    theirs = timm.data.create_transform(
+        (3, 64, 64), interpolation="bicubic", mean=ours.mean, std=ours.std, crop_pct=1 / ratio, crop_mode="squash"
+    )
+    picture = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8), (0, 0), 2)
+    expected = undo(theirs(Image.fromarray(picture)), ours)
+    found = undo(ours(torch.from_numpy(picture).permute(2, 0, 1)[None])[0], ours)
+    assert (found - expected).abs().max() < 1.01
+    # Nothing of the frame is cut off but what timm cuts off too.
+    (box,) = ours.crop_boxes(*size)
+    for start, end, length in ((box.left, box.right, size[1]), (box.top, box.bottom, size[0])):
+        assert (start, end) == pytest.approx((length * (1 - 1 / ratio) / 2, length * (1 + 1 / ratio) / 2))
+
+
 def test_values_are_normalised_per_channel() -> None:
     video = torch.tensor([0, 127, 255], dtype=torch.uint8).view(1, 3, 1, 1).expand(2, 3, 5, 5)
     result = VideoTransform(img_size=(4, 4), resize_to=4)(video)
@@ -176,6 +196,8 @@ def test_wrong_frames_are_refused(video: Any, error: type[Exception], message: s
         ({"interpolation": "lanczos"}, "'lanczos'"),
         ({"img_size": (0, 4)}, "img_size is"),
         ({"std": (1.0, 0.0, 1.0)}, "above 0"),
+        ({"crop_mode": "border"}, "crop_mode is 'border'"),
+        ({"crop_mode": "squash", "crops": 3}, "crops is 3; these weights take whole frames"),
     ],
 )
 def test_wrong_fields_are_refused(changes: dict[str, Any], message: str) -> None:

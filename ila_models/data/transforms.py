@@ -24,6 +24,7 @@ CLIP_MEAN: tuple[float, float, float] = OPENAI_CLIP_MEAN
 CLIP_STD: tuple[float, float, float] = OPENAI_CLIP_STD
 
 Interpolation = Literal["bilinear", "bicubic"]
+CropMode = Literal["center", "squash"]
 
 
 class CropBox(NamedTuple):
@@ -40,7 +41,8 @@ class VideoTransform:
     """Resizes, crops and normalises uint8 frames.
 
     A frame is scaled, its shape kept, until it just covers a rectangle of the crop's shape whose short side is
-    `resize_to`: for a square crop, its short side becomes `resize_to`. The long side is rounded half up.
+    `resize_to`: for a square crop, its short side becomes `resize_to`. The long side is rounded half up. Squashed, it
+    is scaled to that rectangle itself, whatever its own shape, as for EVA-02 of 448 pixels.
 
     Attributes:
         img_size: (height, width) of a crop, in pixels.
@@ -50,6 +52,7 @@ class VideoTransform:
         crops: 1 is the centre; 3 are the start, the centre and the end of the side with more to spare.
         interpolation: "bilinear" without antialiasing is OpenCV's INTER_LINEAR within 1 grey level.
         antialias: whether to smooth before shrinking.
+        crop_mode: "center" keeps a frame's shape; "squash" does not, and has one crop only.
 
     Raises:
         ValueError: a field is out of its range.
@@ -62,6 +65,7 @@ class VideoTransform:
     crops: Literal[1, 3] = 1
     interpolation: Interpolation = "bilinear"
     antialias: bool = False
+    crop_mode: CropMode = "center"
 
     def __post_init__(self) -> None:
         """Checks the fields against each other."""
@@ -77,6 +81,13 @@ class VideoTransform:
             raise ValueError(f"crops is {self.crops}; it must be 1 (centre) or 3 (along the long side).")
         if self.interpolation not in get_args(Interpolation):
             raise ValueError(f"interpolation is {self.interpolation!r}; it must be one of {get_args(Interpolation)}.")
+        if self.crop_mode not in get_args(CropMode):
+            raise ValueError(f"crop_mode is {self.crop_mode!r}; it must be one of {get_args(CropMode)}.")
+        if self.crop_mode == "squash" and self.crops != 1:
+            raise ValueError(
+                f"crops is {self.crops}; these weights take whole frames, squashed into the crop's shape: there is one"
+                " crop only, crops=1."
+            )
 
     def __call__(self, video: Tensor) -> Tensor:
         """Transforms the frames of one clip or of several.
@@ -148,15 +159,14 @@ class VideoTransform:
         return functional.resize(frames, size, interpolation=mode, antialias=self.antialias)
 
     def _resized_size(self, height: int, width: int) -> tuple[int, int]:
-        scale = self._scale(height, width)
-        return max(int(height * scale + 0.5), self.img_size[0]), max(int(width * scale + 0.5), self.img_size[1])
-
-    def _scale(self, height: int, width: int) -> float:
         short = min(self.img_size)
-        return max(
+        down, right = (
             self.resize_to * crop / (short * length)
             for length, crop in zip((height, width), self.img_size, strict=True)
         )
+        if self.crop_mode == "center":
+            down = right = max(down, right)
+        return max(int(height * down + 0.5), self.img_size[0]), max(int(width * right + 0.5), self.img_size[1])
 
     def _corners(self, height: int, width: int) -> list[tuple[int, int]]:
         spare_height, spare_width = height - self.img_size[0], width - self.img_size[1]
@@ -174,7 +184,8 @@ def create_transform(model_or_config: object, *, crops: Literal[1, 3] = 1) -> Vi
     Args:
         model_or_config: a model with a `pretrained_cfg`, or that mapping itself, with the keys `img_size` (pixels, one
             number or (height, width)), `mean`, `std`, `interpolation`, `antialias` and `resize_ratio` (short side after
-            resizing over the crop's short side: 256/224 for the released models, 1.0 for CLIP).
+            resizing over the crop's short side: 256/224 for the released models, 1.0 for CLIP); `crop_mode` may be
+            missing, for "center".
         crops: 1 resizes by `resize_ratio` and crops the centre; 3 resizes to the crop's size and crops along the long
             side.
 
@@ -203,6 +214,7 @@ def create_transform(model_or_config: object, *, crops: Literal[1, 3] = 1) -> Vi
         crops=crops,
         interpolation=config["interpolation"],
         antialias=config["antialias"],
+        crop_mode=config.get("crop_mode", "center"),
     )
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..aligned_vit import AlignedViT, build_aligned_vit
 from ..image_model import structure, structure_digest
 from ..weights.aligned import ALIGNED_KIND, AlignedCheckpoint
-from ..weights.checkpoint import CONTRACT
+from ..weights.checkpoint import CONTRACT, contract_of
 from ..weights.manifest import citation
 from .config_json import LIBRARY_NAME
 from .license import License
@@ -57,7 +57,7 @@ def aligned_checkpoint_of(model: AlignedViT, path: Path) -> AlignedCheckpoint:
         image_model_args=recipe.arguments,
         config=model.config,
         class_names=model.class_names,
-        preprocessing={key: model.pretrained_cfg[key] for key in CONTRACT},
+        preprocessing=contract_of(model.pretrained_cfg),
         structure=structure_digest(model.vit),
         tensors=_unshared(model.state_dict()),
     )
@@ -85,6 +85,7 @@ def aligned_config_json(
             "fixed_input_size": True,
             "interpolation": contract["interpolation"],
             "crop_pct": 1 / contract["resize_ratio"],
+            "crop_mode": contract.get("crop_mode", "center"),
             "mean": contract["mean"],
             "std": contract["std"],
             "num_classes": arguments["num_classes"],

@@ -8,6 +8,7 @@ from itertools import islice
 
 from huggingface_hub import ModelCard, ModelCardData
 
+from ..data.transforms import VideoTransform, create_transform
 from ..version import __version__
 from ..weights.aligned import AlignedCheckpoint
 from ..weights.manifest import citation
@@ -91,6 +92,7 @@ def _facts(checkpoint: AlignedCheckpoint) -> str:
     rows = [
         ("image model", code(checkpoint.image_model)),
         ("input", f"float tensor `[B, T, C, H, W]` = `[B, {config.num_frames}, 3, {height}, {width}]`, RGB"),
+        ("frames", _preparation(create_transform(contract | {"img_size": (height, width)}))),
         ("normalisation", f"mean {mean}; std {std}; of values in [0, 1]"),
         ("output", f"logits `[B, {classes}]`" if classes else "video vectors `[B, E]`"),
         ("aligned", f"{config.alignment_target}, {config.alignment_width} channels of pair features"),
@@ -98,6 +100,13 @@ def _facts(checkpoint: AlignedCheckpoint) -> str:
         ("written by", f"ila_models {__version__}"),
     ]
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {fact} |" for name, fact in rows)])
+
+
+def _preparation(transform: VideoTransform) -> str:
+    height, width = transform.img_size
+    kind = f"{transform.interpolation}, {'with' if transform.antialias else 'without'} antialiasing"
+    resized = "squashed, short side" if transform.crop_mode == "squash" else "short side to"
+    return f"{resized} {transform.resize_to} pixels ({kind}); {height} x {width} pixels of the centre"
 
 
 def _usage(checkpoint: AlignedCheckpoint, source: str, *, has_folder: bool) -> str:

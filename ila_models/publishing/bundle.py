@@ -24,7 +24,7 @@ from ..info import count_costs
 from ..video_model import VideoModel, create_video_model
 from ..weights.aligned import AlignedCheckpoint, write_aligned
 from ..weights.cache import write_atomically
-from ..weights.checkpoint import CONTRACT, Checkpoint
+from ..weights.checkpoint import CONTRACT, Checkpoint, contract_of
 from ..weights.hub import CONFIG_NAME, REFERENCE_NAME, WEIGHTS_NAME
 from ..weights.manifest import Record
 from ..weights.native import write_native
@@ -129,7 +129,7 @@ def checkpoint_of(model: ILAVisionTransformer, path: Path) -> Checkpoint:
         names={},
         text_tensors={name: tensor.cpu() for name, tensor in model.text_tensors.items()},
         class_names=model.class_names,
-        preprocessing={key: model.pretrained_cfg[key] for key in CONTRACT},
+        preprocessing=contract_of(model.pretrained_cfg),
         is_ours=True,
     )
 

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..configs import AlignedConfig
-from .checkpoint import CONTRACT
+from .checkpoint import contract_of
 from .errors import CheckpointError
 from .files import TensorFile, read_tensor_file
 from .native import METADATA_KEY, read_header, write_described
@@ -35,7 +35,7 @@ class AlignedCheckpoint:
         image_model_args: Arguments of ``timm.create_model`` beside it; plain values.
         config: What was added.
         class_names: Names of the classes where somebody said them.
-        preprocessing: Input contract, the keys of :data:`~ila_models.weights.checkpoint.CONTRACT`.
+        preprocessing: Input contract; see :func:`~ila_models.weights.checkpoint.contract_of`.
         structure: Digest of the image model's structure as it was saved, by which another timm's would be noticed.
         tensors: Under the model's names.
     """
@@ -142,17 +142,18 @@ def _class_names(names: Any) -> tuple[str, ...] | None:
 
 def _contract(said: dict[str, Any]) -> dict[str, Any]:
     """The input contract, and nothing else, once its values are of their kinds and not out of all proportion."""
-    contract = {key: said[key] for key in CONTRACT}
+    contract = contract_of(said)
     right = {
         "mean": _is_numbers(contract["mean"], 3, most=10.0),
         "std": _is_numbers(contract["std"], 3, most=10.0) and min(contract["std"]) > 0,
         "interpolation": isinstance(contract["interpolation"], str),
         "antialias": isinstance(contract["antialias"], bool),
         "resize_ratio": _is_numbers([contract["resize_ratio"]], 1, most=4.0) and contract["resize_ratio"] >= 1,
+        "crop_mode": isinstance(contract.get("crop_mode", "center"), str),
         "sampling": isinstance(contract["sampling"], str),
         "views": _is_numbers(contract["views"], 2, most=100) and min(contract["views"]) >= 1,
     }
-    if wrong := [f"{key}={contract[key]!r}" for key, is_right in right.items() if not is_right]:
+    if wrong := [f"{key}={contract.get(key)!r}" for key, is_right in right.items() if not is_right]:
         raise ValueError(f"preprocessing has {', '.join(wrong)}")
     return contract
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +12,16 @@ from torch import Tensor
 from ..configs import ARCHITECTURES, HeadKind, ILAConfig
 
 CONTRACT = ("mean", "std", "interpolation", "antialias", "resize_ratio", "sampling", "views")
-"""What weights say of the input that they expect."""
+"""What weights say of the input that they expect; also ``crop_mode``, where it is not to be "center"."""
+
+
+def contract_of(said: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of the input, and nothing else.
+
+    Raises:
+        KeyError: A key of :data:`CONTRACT` is missing.
+    """
+    return {key: said[key] for key in CONTRACT} | {key: said[key] for key in ("crop_mode",) if key in said}
 
 
 @dataclass(frozen=True, kw_only=True)
