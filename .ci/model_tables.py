@@ -11,8 +11,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import get_args
 
+import torch
+from transformers import TimesformerConfig, TimesformerForVideoClassification
+
+from ila_models import align_timesformer
 from ila_models.configs import AlignmentForm
-from ila_models.info import model_info
+from ila_models.info import model_info, multiply_adds
 from ila_models.weights.manifest import PackageSource, Record, Source, records
 
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -122,11 +126,45 @@ def forms_table() -> str:
     return table(["`alignment=`", *titles], [*rows, ["the paper's, of `token`", *papers]])
 
 
-TABLES: dict[str, Callable[[], str]] = {
-    "README.md": readme_table,
-    "docs/models.md": zoo_tables,
-    "docs/forms.md": forms_table,
+def backbones_table() -> str:
+    """What alignment costs with image models of timm, those of add_alignment's tests in their usual sizes."""
+    names = [
+        "vit_base_patch16_clip_224.openai",
+        "vit_base_patch16_siglip_224.webli",
+        "vit_small_patch14_dinov2.lvd142m",
+    ]
+    names += ["vit_base_patch14_reg4_dinov2.lvd142m", "vit_base_patch16_dinov3.lvd1689m"]
+    names += ["eva02_base_patch14_224.mim_in22k", "deit3_base_patch16_224.fb_in22k_ft_in1k"]
+    names += ["vit_relpos_base_patch16_224.sw_in1k", "vit_little_patch16_reg4_gap_256.sbb_in1k"]
+    rows = []
+    for name in names:
+        info = model_info(f"timm/{name}", img_size=224)
+        assert info.image_macs is not None, "timm's models are counted by themselves too"
+        numbers = (info.image_macs, info.macs)
+        rows.append([f"`{name}`", *(f"{number / 1e9:.1f}" for number in numbers), f"{info.parameters / 1e6:.1f} M"])
+    rows.append(timesformer_row())
+    return table(["model, 224 pixels", "itself on 8 frames", "with alignment", "parameters with it"], rows)
+
+
+def timesformer_row() -> list[str]:
+    """The same of TimeSformer, whose temporal attention goes when alignment comes."""
+    with torch.device("meta"):
+        model = TimesformerForVideoClassification(TimesformerConfig(num_labels=400)).eval().requires_grad_(False)
+        clip = torch.empty(1, 8, 3, 224, 224)
+        itself, _ = multiply_adds(lambda: model(clip))
+        aligned = align_timesformer(model).requires_grad_(False)
+        with_it, _ = multiply_adds(lambda: aligned(clip))
+    parameters = sum(parameter.numel() for parameter in aligned.parameters())
+    name = "TimeSformer-B of `transformers`, alignment in the place of its temporal attention"
+    return [name, f"{itself / 1e9:.1f}", f"{with_it / 1e9:.1f}", f"{parameters / 1e6:.1f} M"]
+
+
+TABLES: dict[str, list[Callable[[], str]]] = {
+    "README.md": [readme_table],
+    "docs/models.md": [zoo_tables],
+    "docs/forms.md": [forms_table, backbones_table],
 }
+"""The tables of each file, in the order of their places."""
 
 
 def main() -> int:
@@ -135,12 +173,12 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="change nothing; fail if a table is out of date")
     check = parser.parse_args().check
     outdated = []
-    for name, make in TABLES.items():
+    for name, tables in TABLES.items():
         path = ROOT / name
         before = path.read_text(encoding="utf-8")
-        above, _, rest = before.partition(BEGIN)
-        _, _, below = rest.partition(END)
-        after = f"{above}{BEGIN}\n{make()}\n{END}{below}"
+        after, *places = before.split(BEGIN)
+        for make, place in zip(tables, places, strict=True):
+            after += f"{BEGIN}\n{make()}\n{END}{place.partition(END)[2]}"
         if after != before:
             outdated.append(name)
             if not check:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
-from .ila_vit import ILAVisionTransformer
+from .video_model import VideoModel
 
 MIN_FRAMES = 3
 """Frames that a graph needs: torch takes a dimension of size 1, as two frames make of their pairs, for a constant."""
@@ -25,7 +25,7 @@ ONNX_TOLERANCE = 1e-4
 """How far onnxruntime may be from torch, of the largest output."""
 
 
-def export_program(model: ILAVisionTransformer) -> ExportedProgram:
+def export_program(model: VideoModel) -> ExportedProgram:
     """A model as an exported program, for ``torch.export.save``, AOTInductor, ExecuTorch and the like.
 
     Args:
@@ -42,7 +42,7 @@ def export_program(model: ILAVisionTransformer) -> ExportedProgram:
         return torch.export.export(_for_inference(model), (clips,), dynamic_shapes={"video": dimensions})
 
 
-def export_onnx(model: ILAVisionTransformer, path: str | os.PathLike[str]) -> Path:
+def export_onnx(model: VideoModel, path: str | os.PathLike[str]) -> Path:
     """Writes a model as an ONNX file, and lets onnxruntime answer once to see that it says the same.
 
     The input is ``video`` [clips, frames, 3, H, W], normalised, at least 3 frames; the output is ``logits``
@@ -63,16 +63,16 @@ def export_onnx(model: ILAVisionTransformer, path: str | os.PathLike[str]) -> Pa
         OSError: The file cannot be written; what stood there is untouched.
     """
     require_onnx()
-    if model.pos_embed.dtype != torch.float32:
+    like = model.temporal.pos_embed
+    if like.dtype != torch.float32:
         raise ValueError(
-            f"the model is {model.pos_embed.dtype}, which onnxruntime's CPU cannot answer in: export model.float(), and"
+            f"the model is {like.dtype}, which onnxruntime's CPU cannot answer in: export model.float(), and"
             f" make 16 bits of the file by onnxruntime's own tools"
         )
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # On the CPU, since a GPU may round products to ten bits, and the file is to be held against exact answers.
-    on_cpu = model.pos_embed.device.type == "cpu"
-    prepared = _for_inference(model if on_cpu else copy.deepcopy(model).cpu())
+    prepared = _for_inference(model if like.device.type == "cpu" else copy.deepcopy(model).cpu())
     clips, dimensions = _example(prepared)
     with torch.no_grad():
         expected = prepared(clips)
@@ -95,16 +95,15 @@ def export_onnx(model: ILAVisionTransformer, path: str | os.PathLike[str]) -> Pa
     return path
 
 
-def _for_inference(model: ILAVisionTransformer) -> ILAVisionTransformer:
-    return model if model.fused and not model.training else copy.deepcopy(model).fuse()
+def _for_inference(model: VideoModel) -> VideoModel:
+    return model if model.inference_form and not model.training else copy.deepcopy(model).fuse()
 
 
-def _example(model: ILAVisionTransformer) -> tuple[Tensor, dict[int, Any]]:
+def _example(model: VideoModel) -> tuple[Tensor, dict[int, Any]]:
     """Clips to trace, of sizes that torch takes for no constants, and the dimensions that may change."""
-    like = model.pos_embed
     generator = torch.Generator().manual_seed(0)
-    clips = torch.randn(2, MIN_FRAMES + 1, 3, *model.config.img_size, generator=generator)
-    return clips.to(like), {0: Dim("clips", min=1), 1: Dim("frames", min=MIN_FRAMES)}
+    clips = torch.randn(2, MIN_FRAMES + 1, 3, *model.img_size, generator=generator)
+    return clips.to(model.temporal.pos_embed), {0: Dim("clips", min=1), 1: Dim("frames", min=MIN_FRAMES)}
 
 
 def _check_answer(path: Path, clips: Tensor, expected: Tensor) -> None:

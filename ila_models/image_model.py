@@ -28,6 +28,9 @@ FAMILIES = (
 )
 """Modules of ``timm.models`` whose architectures a saved model may name."""
 
+TIMM = "timm/"
+"""What the name of an image model of timm begins with, as on the Hub, where both kinds of models may be named."""
+
 MAX_IMG_SIZE = 4096
 """Pixels of a side that a saved model may name."""
 
@@ -137,6 +140,22 @@ class ImageModelRecipe:
         except _OF_CONSTRUCTORS as error:
             raise ValueError(f"timm {timm.__version__} does not build {self.architecture}: {error!r}") from error
         return model
+
+
+def name_in_timm(name: str) -> str:
+    """What timm calls the vision transformer ``timm/NAME`` or ``timm/NAME.TAG``.
+
+    Raises:
+        ValueError: timm has none of that name.
+    """
+    name = name.removeprefix(TIMM)
+    architecture = name.partition(".")[0]
+    if not timm.is_model(architecture) or not timm.models.is_model_in_modules(architecture, FAMILIES):
+        raise ValueError(
+            f"timm {timm.__version__} has no vision transformer of the name {architecture!r}; its list_models() has"
+            f" those of {', '.join(FAMILIES)}"
+        )
+    return name
 
 
 def recipe_of(vit: nn.Module, model_args: Mapping[str, Any] | None) -> ImageModelRecipe | str:

@@ -134,6 +134,8 @@ def test_the_card_says_what_is_known_and_its_code_runs(
     text = card.read_text()
     assert "`vit_small_patch14_reg4_dinov2`" in text
     assert "This card claims no accuracy" in text
+    assert "| frames | short side to 70 pixels (bicubic, with antialiasing); 70 x 70 pixels of the centre |" in text
+    assert re.search(r"\| parameters \| \d+\.\d M \|\n\| multiply-adds \| \d+\.\d G a clip,", text)
     (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.S)
     monkeypatch.chdir(folder.parent)
     (folder.parent / "video.mp4").write_bytes(video.read_bytes())

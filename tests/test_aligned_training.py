@@ -104,8 +104,8 @@ def test_earlier_blocks_learn_slower() -> None:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ({"name": "timm/nope"}, "model.name=timm/nope: timm .* has no vision transformer of that name"),
-        ({"name": "timm/resnet18"}, "model.name=timm/resnet18: timm .* has no vision transformer of that name"),
+        ({"name": "timm/nope"}, "model.name=timm/nope: timm .* has no vision transformer of the name"),
+        ({"name": "timm/resnet18"}, "model.name=timm/resnet18: timm .* has no vision transformer of the name"),
         ({"head": "text"}, "model.head=text cannot be used with timm/test_vit"),
         ({"alignment": "token"}, "model.alignment=token cannot be used with timm/test_vit"),
         ({"checkpoint": "x.pt"}, "model.checkpoint=x.pt cannot be used with timm/test_vit"),

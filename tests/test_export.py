@@ -11,6 +11,7 @@ import numpy
 import onnxruntime
 import pytest
 import torch
+from aligned_models import aligned_model, clips_for
 from test_fused import assert_same, trained
 from tiny import make_clips
 
@@ -107,6 +108,27 @@ def test_a_head_without_classes_is_refused(tmp_path: Path) -> None:
         ila_models.export_onnx(model, tmp_path / "model.onnx")
     with pytest.raises(RuntimeError, match="no classes yet"):
         ila_models.export_program(model)
+
+
+@pytest.mark.parametrize(
+    "name", ["vit_base_patch16_siglip_224", "vit_small_patch14_reg4_dinov2", "eva02_tiny_patch14_224"]
+)
+def test_image_models_with_alignment(name: str, tmp_path: Path) -> None:
+    model = aligned_model(name)
+    program = ila_models.export_program(model).module()
+    written = ila_models.export_onnx(model, tmp_path / "model.onnx")
+    for clips, frames in ((1, 3), (3, 7)):
+        video = clips_for(model, clips=clips, frames=frames)
+        with torch.inference_mode():
+            assert_same(answer(written, video), model(video), 1e-4)
+            assert_same(program(video), model(video))
+
+
+def test_the_command_takes_a_saved_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    saved = ila_models.save_pretrained(aligned_model("deit3_small_patch16_224"), tmp_path / "saved")
+    assert main(["export", str(tmp_path / "deit.onnx"), "--model", f"local-dir:{saved}"]) == 0
+    assert "video [clips, frames, 3, 80, 80], RGB of mean" in (told := capsys.readouterr().out)
+    assert told.endswith("to logits [clips, 7]\n")
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,13 +24,20 @@ def add_to(commands: Any) -> None:
         help="parameters, multiply-adds and reported accuracy of a model",
         description="Counts parameters and multiply-adds (no weights are needed), beside what the paper reports.",
     )
-    info.add_argument("names", nargs="+", metavar="NAME", help="architecture or architecture.tag, see: ila-models list")
+    info.add_argument(
+        "names",
+        nargs="+",
+        metavar="NAME",
+        help="architecture or architecture.tag, see: ila-models list; or timm/NAME, an image model with alignment",
+    )
     info.add_argument(
         "--alignment",
         choices=get_args(AlignmentForm),
         metavar="FORM",
         help="count another form of the blocks: token is the paper's, " + ", ".join(get_args(AlignmentForm)),
     )
+    info.add_argument("--num-frames", type=int, metavar="T", help="frames of a clip (default: the name's)")
+    info.add_argument("--img-size", type=int, metavar="PIXELS", help="of a frame's side (default: the name's)")
     info.set_defaults(run=run_info)
 
 
@@ -51,7 +58,8 @@ def run_list(options: argparse.Namespace) -> int:
 
 def run_info(options: argparse.Namespace) -> int:
     """Prints a block of facts for every name."""
-    infos = (model_info(name, alignment=options.alignment) for name in options.names)
+    changes = {"alignment": options.alignment, "num_frames": options.num_frames, "img_size": options.img_size}
+    infos = (model_info(name, **changes) for name in options.names)
     sys.stdout.write("\n\n".join(map(describe, infos)) + "\n")
     return 0
 
@@ -60,24 +68,36 @@ def describe(info: ModelInfo) -> str:
     """A model's facts, one a line."""
     record = info.record
     pixels = "{}x{}".format(*info.img_size)
-    classes = f"{info.num_classes} classes, {info.head} head"
+    classes = f"{info.num_classes} classes, {info.head} head" if info.head != "none" else "without a head"
     facts = [
         ("input", f"{info.num_frames} frames of {pixels} pixels, [B, T, 3, H, W]"),
         ("alignment", info.alignment),
         ("parameters", f"{info.parameters / 1e6:.1f} M, {info.backbone_parameters / 1e6:.1f} M without the head"),
         ("multiply-adds", f"{info.macs / 1e9:.1f} G a clip ({classes})"),
         ("", f"{info.backbone_macs / 1e9:.1f} G to the video embedding"),
-        ("", "counted by torch.utils.flop_counter, one multiply-add as one"),
     ]
+    if info.image_macs is not None:
+        facts.append(("", f"{info.image_macs / 1e9:.1f} G of timm's image model on the same frames"))
+    facts.append(("", "counted by torch.utils.flop_counter, one multiply-add as one"))
     if record is None:
         facts.append(("checkpoint", "none"))
     else:
-        if record.paper_gflops is not None:
-            this = "" if info.alignment == "token" else f" (this is the {info.alignment} form)"
-            facts.append(("paper's GFLOPs", f"{record.paper_gflops:g}, for its token form{this}"))
-        is_this = record.arguments.get("alignment", "residual") == info.alignment
-        facts += describe_record(record) if is_this else [("checkpoint", f"none with alignment={info.alignment!r}")]
+        facts += _checkpoint_facts(info, record)
     return "\n".join([info.name, *(f"  {title:16} {fact}" for title, fact in facts)])
+
+
+def _checkpoint_facts(info: ModelInfo, record: Record) -> list[tuple[str, str]]:
+    """What is known of the name's checkpoint, unless it is of other frames or of another form than was counted."""
+    frames, pixels = record.arguments["num_frames"], record.arguments["img_size"]
+    if (info.num_frames, list(info.img_size)) != (frames, pixels):
+        own = "{}x{}".format(*pixels)
+        return [("checkpoint", f"{record.name} is of {frames} frames of {own} pixels, which its figures are for")]
+    facts = []
+    if record.paper_gflops is not None:
+        this = "" if info.alignment == "token" else f" (this is the {info.alignment} form)"
+        facts.append(("paper's GFLOPs", f"{record.paper_gflops:g}, for its token form{this}"))
+    is_this = record.arguments.get("alignment", "residual") == info.alignment
+    return facts + (describe_record(record) if is_this else [("checkpoint", f"none with alignment={info.alignment!r}")])
 
 
 def describe_record(record: Record) -> list[tuple[str, str]]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from ..export import MIN_FRAMES, export_onnx, require_onnx
-from ..ila_vit import ILAVisionTransformer
 from .model_options import add_classes_option, add_weights_options, create_named_model
 
 EXAMPLES = """\
@@ -17,6 +16,8 @@ examples:
       the released Kinetics-400 model
   ila-models export clip.onnx --model ila_vit_b16.openai --classes "surfing,tai chi"
       frozen CLIP with its classes built in
+  ila-models export dino.onnx --model local-dir:my_dino
+      an image model with alignment
 """
 
 
@@ -40,13 +41,11 @@ def run(options: argparse.Namespace) -> int:
     """Exports, and says what goes in and what comes out."""
     require_onnx()  # before weights are fetched
     model = create_named_model(options)
-    if not isinstance(model, ILAVisionTransformer):
-        raise ValueError(f"--model {options.model} is an image model with alignment, which cannot be exported yet")
     model.fuse()
     written = export_onnx(model, options.file)
-    height, width = model.config.img_size
+    height, width = model.img_size
     contract = model.pretrained_cfg
-    classes, channels = model.num_classes, model.config.embed_dim
+    classes, channels = model.num_classes, model.temporal.pos_embed.shape[-1]
     output = f"logits [clips, {classes}]" if classes else f"embeddings [clips, {channels}]"
     sys.stdout.write(
         f"{written}: video [clips, frames, 3, {height}, {width}], RGB of mean {contract['mean']} and std"

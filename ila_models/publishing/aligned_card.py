@@ -9,6 +9,8 @@ from itertools import islice
 from huggingface_hub import ModelCard, ModelCardData
 
 from ..data.transforms import VideoTransform, create_transform
+from ..image_model import ImageModelRecipe
+from ..info import count_aligned_costs
 from ..version import __version__
 from ..weights.aligned import AlignedCheckpoint
 from ..weights.manifest import citation
@@ -89,6 +91,7 @@ def _facts(checkpoint: AlignedCheckpoint) -> str:
     height, width = checkpoint.image_model_args["img_size"]
     mean, std = (", ".join(f"{value:g}" for value in contract[name]) for name in ("mean", "std"))
     classes = checkpoint.image_model_args["num_classes"]
+    costs = count_aligned_costs(ImageModelRecipe(checkpoint.image_model, checkpoint.image_model_args), config)
     rows = [
         ("image model", code(checkpoint.image_model)),
         ("input", f"float tensor `[B, T, C, H, W]` = `[B, {config.num_frames}, 3, {height}, {width}]`, RGB"),
@@ -97,6 +100,8 @@ def _facts(checkpoint: AlignedCheckpoint) -> str:
         ("output", f"logits `[B, {classes}]`" if classes else "video vectors `[B, E]`"),
         ("aligned", f"{config.alignment_target}, {config.alignment_width} channels of pair features"),
         ("transformer over frames", f"{config.temporal_depth} layers"),
+        ("parameters", f"{costs.parameters / 1e6:.1f} M"),
+        ("multiply-adds", f"{costs.macs / 1e9:.1f} G a clip, where one multiply-add counts as one"),
         ("written by", f"ila_models {__version__}"),
     ]
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {fact} |" for name, fact in rows)])

@@ -10,13 +10,10 @@ from ..aligned_vit import AlignedViT, add_alignment
 from ..configs import AlignedConfig
 from ..factory import create_model
 from ..heads import LinearHead
-from ..image_model import FAMILIES
+from ..image_model import TIMM, name_in_timm
 from ..video_model import VideoModel
 from .config import ModelSection
 from .errors import TrainingError
-
-TIMM = "timm/"
-"""What the name of an image model of timm begins with, which alignment makes a video model, as on the Hub."""
 
 
 def make_model(section: ModelSection, class_names: Sequence[str]) -> VideoModel:
@@ -66,13 +63,10 @@ def _make_aligned(section: ModelSection, class_names: Sequence[str]) -> AlignedV
     if odd := [name for name, silent in ours.items() if getattr(section, name) != silent]:
         said = ", ".join(f"model.{name}={getattr(section, name)}" for name in odd)
         raise TrainingError(f"{said} cannot be used with {section.name}, an image model of timm: leave it out")
-    name = section.name.removeprefix(TIMM)
-    architecture = name.partition(".")[0]
-    if not timm.is_model(architecture) or not timm.models.is_model_in_modules(architecture, FAMILIES):
-        raise TrainingError(
-            f"model.name={section.name}: timm {timm.__version__} has no vision transformer of that name; its"
-            f" list_models() has those of {', '.join(FAMILIES)}"
-        )
+    try:
+        name = name_in_timm(section.name)
+    except ValueError as error:
+        raise TrainingError(f"model.name={section.name}: {error}") from error
     vit = timm.create_model(
         name,
         pretrained=section.pretrained,
