@@ -234,9 +234,14 @@ def dying(path: str) -> Tensor:
     return drawn(path)
 
 
-def test_a_worker_that_dies_is_told_with_the_videos_it_had(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match=r"decoding stopped .* try each of .*folder/5\.mp4"):
-        run_numbered(tmp_path, count=40, source=dying, num_workers=1)
+@pytest.mark.parametrize("num_workers", [1, 3])
+def test_a_video_that_ends_its_decoder_ends_nothing_else(num_workers: int, tmp_path: Path, alone: Path) -> None:
+    report = run_numbered(tmp_path, count=40, source=dying, num_workers=num_workers)
+    assert (report.videos, report.decoded) == (40, 39)
+    reasons = {each.file: each.reason for each in report.broken}
+    assert reasons["folder/5.mp4"].startswith("it ended the process that decoded it 2 times (signal SIGKILL)")
+    usual = [row for row in rows(alone)[:40] if row["file"] != "folder/5.mp4"]
+    assert [row for row in rows(tmp_path) if row["file"] != "folder/5.mp4"] == usual
 
 
 # Several processes

@@ -405,8 +405,8 @@ def test_frames_of_several_sizes_are_refused() -> None:
 
 
 def test_a_process_that_dies_after_its_last_video_costs_nothing(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ila_models.data.pool import Lost
     from ila_models.features import ahead
-    from ila_models.features.pool import Lost
 
     class Dying(ahead.WorkerPool):  # type: ignore[type-arg, misc]
         def run(self, next_task: Any) -> Any:

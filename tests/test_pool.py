@@ -16,7 +16,7 @@ import psutil
 import pytest
 import torch
 
-from ila_models.features.pool import AHEAD, Event, Finished, Item, Lost, Note, WorkerPool
+from ila_models.data.pool import AHEAD, Event, Finished, Item, Lost, Note, WorkerPool
 
 
 def do(task: str) -> Iterator[Any]:
@@ -42,7 +42,7 @@ def note(task: str) -> Iterator[int]:
 
 
 def pool(work: Callable[[str], Iterator[Any]] = do, *, workers: int = 1, patience: float = 60) -> WorkerPool[str, Any]:
-    return WorkerPool(work, num_workers=workers, patience=patience, preload="ila_models.features.pool")
+    return WorkerPool(work, num_workers=workers, patience=patience, preload="ila_models.data.pool")
 
 
 def run(workers: WorkerPool[str, Any], *tasks: str) -> list[Event[str, Any]]:

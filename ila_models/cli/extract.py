@@ -10,12 +10,12 @@ import sys
 from typing import Any, get_args
 
 from ..data.decoders import Decoder
+from ..data.pool import PATIENCE
 from ..extraction.formats import FORMATS
 from ..extraction.job import DTYPES, VIDEOS_PER_PART, ExtractionJob
 from ..extraction.ray_engine import extract_with_ray
 from ..extraction.run import Summary, extract
 from ..extraction.shares import Share, share_of_environment
-from ..features.ahead import PATIENCE
 from ..features.levels import LEVELS
 from ..features.windows import Padding, Unit
 from .model_options import add_classes_option, add_weights_options, read_classes, read_templates

@@ -10,13 +10,14 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
+from ..data.in_order import GivenUp, made_in_order
 from ..data.loading import load_clips, load_video
 from ..data.transforms import VideoTransform
-from ..data.workers import end_with_parent, worker_context
 
 ViewsMode = Literal["deterministic", "random"]
+_VIEWS_AT_ONCE = 8
+"""Views with which a process goes on while the model is busy."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class FolderSource:
         return self.root / path
 
 
-class DecodedVideos(Dataset[tuple[int, "Tensor | str"]]):
+class DecodedVideos:
     """The views [V, T, 3, h, w] of every video, float32; for one that cannot be used, the reason as text."""
 
     def __init__(
@@ -83,56 +84,34 @@ class DecodedVideos(Dataset[tuple[int, "Tensor | str"]]):
     ) -> None:
         """Keeps what the workers need; nothing is opened."""
         self.paths = paths
+        self.views_per_video = views.clips * views.crops
         self._source = source
         self._views = views
         self._transform = transform
         self._num_frames = num_frames
 
-    def __len__(self) -> int:
-        """How many videos there are."""
-        return len(self.paths)
-
-    def __getitem__(self, index: int) -> tuple[int, Tensor | str]:
-        """Decodes a video; returns its number with the views or the reason."""
+    def __getitem__(self, index: int) -> Tensor | str:
+        """Decodes a video."""
         path = self.paths[index]
         try:
             frames = self._views.frames(self._source(path), path=path, num_frames=self._num_frames)
             views = self._transform(frames)
         except (OSError, ValueError, RuntimeError, MemoryError) as error:
             # One bad file of many thousands must not end the run; it is reported with this reason.
-            return index, str(error) or type(error).__name__
-        return index, views if views.ndim == 5 else views[None]
+            return str(error) or type(error).__name__
+        return views if views.ndim == 5 else views[None]
 
 
-def decode(
-    videos: DecodedVideos, indices: Sequence[int], *, num_workers: int, pin_memory: bool
-) -> Iterator[tuple[int, Tensor | str]]:
+def decode(videos: DecodedVideos, indices: Sequence[int], *, num_workers: int) -> Iterator[tuple[int, Tensor | str]]:
     """Decodes videos in this order, in ``num_workers`` processes (0: in this one).
 
+    A video that ends its process, or keeps it busy for ever, is tried once more, and then given up with a reason.
+
     Raises:
-        RuntimeError: A worker process died, which a file can do to a decoder; the message names the candidates.
+        RuntimeError: No process can be started.
     """
-    workers = min(num_workers, len(indices))
-    loader = DataLoader(
-        videos,
-        sampler=indices,
-        batch_size=None,
-        num_workers=workers,
-        pin_memory=pin_memory,
-        multiprocessing_context=worker_context(workers, preload=__name__),
-        worker_init_fn=end_with_parent,
-    )
-    done = 0
-    items = iter(loader)
-    while done < len(indices):
-        try:
-            item = next(items)
-        except (RuntimeError, OSError, EOFError) as error:
-            # What a video can be blamed for is an item; these say that a worker is gone, or its end of a pipe.
-            under_way = [videos.paths[index] for index in indices[done : done + max(2 * num_workers, 1)]]
-            raise RuntimeError(
-                f"decoding stopped ({error}): try each of {', '.join(under_way)} with ila-models predict, and take the"
-                " one that crashes out of the annotations; what was finished is kept"
-            ) from error
-        done += 1
-        yield item
+    at_once = max(1, _VIEWS_AT_ONCE // videos.views_per_video)
+    for index, views in made_in_order(
+        videos.__getitem__, indices, num_workers=num_workers, at_once=at_once, preload=__name__
+    ):
+        yield index, views.reason if isinstance(views, GivenUp) else views

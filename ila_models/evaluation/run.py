@@ -104,12 +104,7 @@ def evaluate(
         folder = PredictionFolder(location, settings, parts=len(parts))
         finished = processes.first(folder.finished)
         share = sorted(set(range(len(parts))) - finished)[processes.rank :: processes.count]
-        items = decode(
-            decoded,
-            [index for part in share for index in parts[part]],
-            num_workers=num_workers,
-            pin_memory=model.temporal.pos_embed.device.type == "cuda",
-        )
+        items = decode(decoded, [index for part in share for index in parts[part]], num_workers=num_workers)
         stack.enter_context(_evaluation_mode(model))
         is_shown = show_progress and processes.is_first
         with Progress(len(videos), is_shown=is_shown) as progress:

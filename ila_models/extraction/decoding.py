@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..data.decoders import Decoder
+from ..data.pool import Note
 from ..data.sources import VideoError
 from ..data.transforms import VideoTransform
 from ..features.decoding import Chunk, decode_video, or_failure
-from ..features.pool import Note
 from ..features.windows import WindowSettings
 from .index import Fingerprint
 from .items import VideoItem

@@ -10,10 +10,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..features.ahead import TRIES, clips_in, loss_reason
+from ..data.pool import TRIES, Finished, Item, WorkerPool, loss_reason
+from ..features.ahead import clips_in
 from ..features.batches import Batches, Part
 from ..features.extractor import FeatureExtractor
-from ..features.pool import Finished, Item, WorkerPool
 from ..features.result import Failure
 from .decoding import Begun, PartDecoder, PartTask
 from .folder import FeatureFolder

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..features.ahead import PATIENCE
+from ..data.pool import PATIENCE
 from ..settings import Settings
 from .folder import FeatureFolder
 from .job import ExtractionJob

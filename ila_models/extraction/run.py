@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..features.ahead import PATIENCE
+from ..data.pool import PATIENCE
 from ..parquet import read_table, require_pyarrow
 from .folder import INDEX, SETTINGS, FeatureFolder
 from .inputs import find_videos

@@ -10,20 +10,15 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from ..data.decoders import Decoder
+from ..data.pool import PATIENCE, TRIES, Item, Lost, Note, WorkerPool, loss_reason
 from ..data.transforms import VideoTransform
 from .decoding import Chunk, Restarted, decode_video, or_failure
-from .pool import Item, Lost, Note, WorkerPool
 from .windows import WindowSettings
 
 _Result = TypeVar("_Result")
 CHUNKS_AHEAD = 4
 """Chunks that wait for the model at most, for a decoder in a thread."""
-PATIENCE = 1800.0
-"""Seconds in which no window of a video comes after which its decoder is ended. An hour of avi, which has to be decoded
-from its start, takes minutes."""
 _VIDEOS_AT_ONCE = 8
-TRIES = 2
-"""How often a video may end the process that decodes it."""
 
 
 @dataclass(frozen=True)
@@ -116,11 +111,6 @@ def decode_ahead(videos: WindowedVideos, *, num_workers: int) -> Iterator[Chunk 
 def clips_in(chunk: Chunk) -> int:
     """What a chunk counts among those that wait: its clips, and 1 for none."""
     return max(1, len(chunk.windows))
-
-
-def loss_reason(how: str) -> str:
-    """Why a video is given up that has ended its decoders; ``how`` says in what way the last one went."""
-    return f"it ended the process that decoded it {TRIES} times ({how}): try it alone, or leave it out"
 
 
 def in_a_thread(make: Callable[[], Iterator[_Result]], *, ahead: int) -> Iterator[_Result]:

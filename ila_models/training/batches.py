@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -63,6 +64,12 @@ class StepBatches(Sampler[list[ClipKey]]):
         self._samples, self._batch_size, self._epochs, self._seed = samples, batch_size, epochs, seed
         self._in_order = in_order
         self._first_step, self._process, self._share = first_step, process, batch_size // processes
+
+    def after(self, steps: int) -> StepBatches:
+        """The same without the first ``steps`` of those that are left."""
+        later = copy.copy(self)
+        later._first_step += steps
+        return later
 
     def __len__(self) -> int:
         """Steps that are left."""

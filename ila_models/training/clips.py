@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -41,6 +41,7 @@ class VideoClips(Dataset[Clip]):
         """Takes the videos, the frames of a clip in an epoch, and what is done to them."""
         self._videos = videos
         self._frames_in, self._augmentation = frames_in, augmentation
+        self._given_up: dict[int, str] = {}
 
     def __len__(self) -> int:
         """How many videos."""
@@ -52,9 +53,26 @@ class VideoClips(Dataset[Clip]):
         Raises:
             VideoError: Many in a row cannot be used.
         """
+        *_, clip = self.tries(key)
+        assert isinstance(clip, Clip), "it is what ends the tries"
+        return clip
+
+    def give_up(self, index: int, reason: str) -> None:
+        """Has a video count as broken, without touching it any more."""
+        self._given_up[index] = reason
+
+    def tries(self, key: ClipKey) -> Iterator[int | Clip]:
+        """The number of each video right before it is decoded for a clip, and in the end the clip.
+
+        Raises:
+            VideoError: Many in a row cannot be used.
+        """
         index, broken = key.sample, []
         while True:
+            yield index
             try:
+                if index in self._given_up:
+                    raise VideoError(self._given_up[index])
                 frames = load_video(
                     self._videos.source(index),
                     num_frames=self._frames_in(key.epoch),
@@ -70,7 +88,8 @@ class VideoClips(Dataset[Clip]):
                 index = seed_of(key.seed, len(broken)) % len(self)
                 continue
             frames = self._augmentation(frames, seed=key.seed)
-            return Clip(frames, self._videos.labels[index], seed_of(key.seed), tuple(broken))
+            yield Clip(frames, self._videos.labels[index], seed_of(key.seed), tuple(broken))
+            return
 
 
 class MotionClips(Dataset[Clip]):

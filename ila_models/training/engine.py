@@ -14,17 +14,16 @@ import torch.nn.functional as F
 from accelerate import Accelerator
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from ..data.workers import end_with_parent, worker_context
 from ..publishing.bundle import save_pretrained
 from .augment import ClipAugmentation
 from .batch_norm import convert_batch_norms
 from .batches import StepBatches, seed_of
 from .checkpoint import RunState, load_state, save_state
-from .clips import Batch, collate
+from .clips import Batch
 from .config import TrainingConfig
 from .errors import TrainingError
+from .loading import BatchLoader
 from .log import RunLog, draw_curves
 from .mixing import ClipMixup
 from .parameters import make_optimizer
@@ -160,14 +159,11 @@ class Run:
         """Does the steps that are left; see :func:`train`."""
         settings = self.config.run
         last = self.total_steps if stop_after is None else min(self.total_steps, self.step + stop_after)
-        loader = DataLoader(
+        loader = BatchLoader(
             self.train_clips,
-            batch_sampler=self.batches,
-            collate_fn=collate,
+            self.batches,
             num_workers=self.config.data.num_workers,
             pin_memory=self.device.type == "cuda",
-            multiprocessing_context=worker_context(self.config.data.num_workers),
-            worker_init_fn=end_with_parent,
         )
         if self.accelerator.is_main_process:
             self.log = RunLog(self.folder, resume_from=self.step)
@@ -175,7 +171,7 @@ class Run:
         batches = iter(loader)
         while self.step < last:
             started = time.perf_counter()
-            batch: Batch = next(batches)
+            batch = next(batches)
             waited = time.perf_counter() - started
             epoch = self.step // self.batches.steps_per_epoch
             numbers = self._do_step(batch, epoch)

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import Dataset
 
 from ..data import VideoError, VideoTransform, load_video
 from ..data.annotations import LabelledVideos
+from ..data.in_order import GivenUp, made_in_order
 from ..data.motion import VALIDATION_SEED, motion_clips
 from ..data.shards import ShardedVideos
-from ..data.workers import end_with_parent, worker_context
 from ..video_model import VideoModel
 
 _logger = logging.getLogger(__name__)
+
+_SAMPLES_AT_ONCE = 8
+"""With how many a process goes on while the model is busy."""
 
 
 class Sample(NamedTuple):
@@ -92,21 +96,21 @@ def measure(
     """Measures a model, which is left in evaluation mode; every process takes its own clips, none twice."""
     model.eval()
     total = len(samples)  # type: ignore[arg-type]
-    own = Subset(samples, range(accelerator.process_index, total, accelerator.num_processes))
+    own = range(accelerator.process_index, total, accelerator.num_processes)
     counts = torch.zeros(4, device=accelerator.device, dtype=torch.int64)
-    loader = DataLoader(
-        own,
-        batch_size=batch_size,
-        num_workers=num_workers,
-        multiprocessing_context=worker_context(num_workers),
-        worker_init_fn=end_with_parent,
-    )
-    for clips, labels, usable in loader:
-        with accelerator.autocast():
-            logits = model(clips.to(accelerator.device))
-        best = logits.topk(min(5, logits.shape[1])).indices.cpu()
-        hits = (best == labels[:, None]) & usable[:, None]
-        found = (hits[:, 0].sum(), hits.any(dim=1).sum(), len(labels), (~usable).sum())
-        counts += torch.tensor([int(each) for each in found], device=counts.device)
+    made = made_in_order(samples.__getitem__, own, num_workers=num_workers, at_once=_SAMPLES_AT_ONCE, preload=__name__)
+    while batch := list(islice(made, batch_size)):
+        for number, sample in batch:
+            if isinstance(sample, GivenUp):
+                _logger.warning("not used: clip %d of the validation data: %s", number, sample.reason)
+        usable = [sample for _, sample in batch if isinstance(sample, Sample) and sample.usable]
+        right = torch.zeros(2, dtype=torch.int64)
+        if usable:
+            with accelerator.autocast():
+                logits = model(torch.stack([sample.clip for sample in usable]).to(accelerator.device))
+            best = logits.topk(min(5, logits.shape[1])).indices.cpu()
+            hits = best == torch.tensor([sample.label for sample in usable])[:, None]
+            right = torch.stack([hits[:, 0].sum(), hits.any(dim=1).sum()])
+        counts += torch.tensor([*right.tolist(), len(batch), len(batch) - len(usable)], device=counts.device)
     top1, top5, clips_seen, broken = accelerator.reduce(counts, reduction="sum").tolist()
     return Accuracy(top1=100 * top1 / clips_seen, top5=100 * top5 / clips_seen, clips=clips_seen, broken=broken)

@@ -22,14 +22,20 @@ from typing import Any, Generic, TypeVar
 import torch
 import torch.multiprocessing  # has tensors sent through shared memory
 
-from ..data.workers import end_with_parent, worker_context
+from .workers import end_with_parent, worker_context
 
 _Task = TypeVar("_Task")
 _Item = TypeVar("_Item")
 
 AHEAD = 16
 """How much, by weight, waits to be used at most, of every process; an item that weighs more waits alone."""
+PATIENCE = 1800.0
+"""Seconds in which no window of a video comes after which its decoder is ended. An hour of avi, which has to be decoded
+from its start, takes minutes."""
+TRIES = 2
+"""How often a video may end the process that decodes it."""
 _SECONDS_TO_LOOK_AGAIN = 1.0
+_SECONDS_TO_BEGIN = 120.0  # a busy machine takes long to import torch
 _SECONDS_TO_DIE = 5.0  # until the system says of a dead process how it died
 
 
@@ -68,6 +74,11 @@ class Note:
 
 
 Event = Item[_Task, _Item] | Finished[_Task] | Lost[_Task]
+
+
+def loss_reason(how: str) -> str:
+    """Why a video is given up that has ended its decoders; ``how`` says in what way the last one went."""
+    return f"it ended the process that decoded it {TRIES} times ({how}): try it alone, or leave it out"
 
 
 class WorkerPool(Generic[_Task, _Item]):
@@ -166,8 +177,9 @@ class WorkerPool(Generic[_Task, _Item]):
         while True:
             for worker in self._workers:
                 silence = time.monotonic() - worker.last_sign
-                if worker.task is not None and silence > self.patience and not worker.has_news():
-                    worker.kill(f"nothing came of it for {self.patience:g} seconds")
+                patience = self.patience if worker.has_begun else max(self.patience, _SECONDS_TO_BEGIN)
+                if worker.task is not None and silence > patience and not worker.has_news():
+                    worker.kill(f"nothing came of it for {patience:g} seconds")
             by_pipe = {worker.pipe: (number, worker) for number, worker in enumerate(self._workers)}
             ready = multiprocessing.connection.wait(list(by_pipe), timeout=_SECONDS_TO_LOOK_AGAIN)
             if ready:
