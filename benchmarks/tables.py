@@ -74,7 +74,9 @@ def motion_table() -> str:
     head = ["between frames", "over frames", "top-1", "right pair of twins", "right twin of these", "seeds"]
     head += ["M multiply-adds", "distance of aligned frames"]
     commits = "`, `".join(sorted({run["commit"] for run in result["runs"]}))
-    return markdown(head, rows) + "\n" + stated({**result["runs"][0], "commit": commits, "device": {}})
+    dates = sorted(run["date"] for run in result["runs"])
+    when = " to ".join(dict.fromkeys((dates[0], dates[-1])))
+    return markdown(head, rows) + "\n" + stated({**result["runs"][0], "date": when, "commit": commits, "device": {}})
 
 
 def costs_table() -> str:
