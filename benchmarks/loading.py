@@ -21,15 +21,14 @@ from pathlib import Path
 import torch
 from first_use import write_video
 from provenance import provenance, write_result
-from torch.utils.data import DataLoader
 
 from ila_models.data.annotations import LabelledVideos
 from ila_models.data.sampling import random_in_segments
-from ila_models.data.workers import worker_context
 from ila_models.training.augment import ClipAugmentation
 from ila_models.training.batches import StepBatches, seed_of
-from ila_models.training.clips import VideoClips, collate
+from ila_models.training.clips import VideoClips
 from ila_models.training.config import AugmentationSection
+from ila_models.training.loading import BatchLoader
 from ila_models.weights.manifest import preprocessing
 
 NUM_FRAMES, IMG_SIZE, BATCH_SIZE, SEED = 8, 224, 8, 0
@@ -77,15 +76,7 @@ def measure_ours(paths: list[Path], workers: int) -> float:
     )
     clips = VideoClips(videos, frames_in=frames_in, augmentation=augmentation)
     batches = StepBatches(samples=len(paths), batch_size=BATCH_SIZE, epochs=1, seed=SEED)
-    loader = iter(
-        DataLoader(
-            clips,
-            batch_sampler=batches,
-            collate_fn=collate,
-            num_workers=workers,
-            multiprocessing_context=worker_context(workers),
-        )
-    )
+    loader = iter(BatchLoader(clips, batches, num_workers=workers, pin_memory=False))
     for _ in range(max(workers, 1)):  # one of each worker: what was decoded before the clock starts must not count
         next(loader)
     start = time.perf_counter()
