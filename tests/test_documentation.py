@@ -101,6 +101,7 @@ NOT_RUN: dict[str, tuple[str, ...]] = {
         " --out results",
         "torchrun --nproc-per-node 8 -m ila_models extract videos/ --model ila_vit_l14 --out features",
         'sbatch --array=0-31 --gres=gpu:1 --wrap "ila-models extract videos/ --model ila_vit_l14 --out features"',
+        "srun --ntasks-per-node 8 ila-models extract videos/ --model ila_vit_l14 --out features",
         "ila-models extract videos/ --model ila_vit_l14 --out features --share 2/8",
         "ila-models extract videos/ --model ila_vit_l14 --out features --engine ray",
         "torchrun --nproc-per-node 8 -m ila_models train --config my.yaml --out runs/mine run.accumulate=2",
@@ -156,10 +157,12 @@ def commands_of(code: str) -> list[str]:
 
 
 def program_arguments(command: str) -> list[str] | None:
-    """What a command gives to ``ila-models``, also under torchrun and sbatch; None where it runs something else."""
+    """What a command gives to ``ila-models``, also under torchrun and SLURM; None where it runs something else."""
     words = shlex.split(command)
     if "--wrap" in words:
         words = shlex.split(words[words.index("--wrap") + 1])
+    if words[0] == "srun":
+        words = words[words.index("ila-models") :]
     if words[0] in ("ila-models", ".venv/bin/ila-models"):
         return words[1:]
     if words[:1] == ["torchrun"] and "ila_models" in words:

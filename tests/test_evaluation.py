@@ -612,3 +612,9 @@ def test_one_gpu_for_each_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCAL_RANK", "2")
     with pytest.raises(ValueError, match="process 2 of this machine has no GPU, torch sees 2: start 2 processes"):
         process_device("auto")
+    # SLURM's tasks: all GPUs are shown to each, or one only.
+    monkeypatch.setenv("SLURM_LOCALID", "1")
+    monkeypatch.delenv("LOCAL_RANK")
+    assert process_device("auto") == "cuda:1"
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 1)
+    assert process_device("auto") == "cuda"

@@ -14,18 +14,21 @@ MOST_WORKERS = 8
 def process_device(argument: str) -> str:
     """The device of ``--device`` for this process: one of several on a machine takes the GPU of its own number.
 
+    torchrun says that number by LOCAL_RANK, SLURM by SLURM_LOCALID. Each of SLURM's tasks may be shown a GPU of its own
+    (``--gpus-per-task``), which is the only one then, and taken.
+
     Raises:
         ValueError: torch does not see it.
     """
     device = choose_device(argument)
-    local_rank = os.environ.get("LOCAL_RANK")
-    if local_rank is None or ":" in argument or device.partition(":")[0] in ("cpu", "mps"):
+    number = os.environ.get("LOCAL_RANK")
+    if number is None and torch.accelerator.device_count() > 1:
+        number = os.environ.get("SLURM_LOCALID")
+    if number is None or ":" in argument or device.partition(":")[0] in ("cpu", "mps"):
         return device
-    if int(local_rank) >= (count := torch.accelerator.device_count()):
-        raise ValueError(
-            f"process {local_rank} of this machine has no GPU, torch sees {count}: start {count} processes"
-        )
-    return f"{device.partition(':')[0]}:{local_rank}"
+    if int(number) >= (count := torch.accelerator.device_count()):
+        raise ValueError(f"process {number} of this machine has no GPU, torch sees {count}: start {count} processes")
+    return f"{device.partition(':')[0]}:{number}"
 
 
 def default_workers() -> int:
