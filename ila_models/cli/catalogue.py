@@ -68,14 +68,21 @@ def describe(info: ModelInfo) -> str:
     """A model's facts, one a line."""
     record = info.record
     pixels = "{}x{}".format(*info.img_size)
-    classes = f"{info.num_classes} classes, {info.head} head" if info.head != "none" else "without a head"
     facts = [
         ("input", f"{info.num_frames} frames of {pixels} pixels, [B, T, 3, H, W]"),
         ("alignment", info.alignment),
-        ("parameters", f"{info.parameters / 1e6:.1f} M, {info.backbone_parameters / 1e6:.1f} M without the head"),
-        ("multiply-adds", f"{info.macs / 1e9:.1f} G a clip ({classes})"),
-        ("", f"{info.backbone_macs / 1e9:.1f} G to the video embedding"),
     ]
+    if info.head == "none":
+        facts += [
+            ("parameters", f"{info.parameters / 1e6:.1f} M, without a head"),
+            ("multiply-adds", f"{info.macs / 1e9:.1f} G a clip, to the video embedding"),
+        ]
+    else:
+        facts += [
+            ("parameters", f"{info.parameters / 1e6:.1f} M, {info.backbone_parameters / 1e6:.1f} M without the head"),
+            ("multiply-adds", f"{info.macs / 1e9:.1f} G a clip ({info.num_classes} classes, {info.head} head)"),
+            ("", f"{info.backbone_macs / 1e9:.1f} G to the video embedding"),
+        ]
     if info.image_macs is not None:
         facts.append(("", f"{info.image_macs / 1e9:.1f} G of timm's image model on the same frames"))
     facts.append(("", "counted by torch.utils.flop_counter, one multiply-add as one"))
