@@ -19,7 +19,7 @@ from .aligned_vit import add_alignment, build_aligned_vit
 from .configs import AlignedConfig, AlignmentForm, HeadKind, ILAConfig
 from .factory import KINETICS_CLASSES, create_model
 from .ila_vit import ILAVisionTransformer
-from .image_model import TIMM, ImageModelRecipe, name_in_timm
+from .image_model import MAX_IMG_SIZE, TIMM, ImageModelRecipe, name_in_timm
 from .video_model import VideoModel
 from .weights.manifest import Record, default_record, records
 
@@ -112,10 +112,16 @@ def model_info(
 
 def _aligned_info(name: str, *, num_frames: int | None, img_size: int | tuple[int, int] | None) -> ModelInfo:
     size: dict[str, Any] = {} if img_size is None else {"img_size": img_size}
+    sides = img_size if isinstance(img_size, tuple) else (img_size or 1,)
+    if max(sides) > MAX_IMG_SIZE:
+        raise ValueError(f"img_size={img_size} is out of range: up to {MAX_IMG_SIZE} pixels a side are counted")
     default = AlignedConfig()
     with torch.device("meta"):
         vit = timm.create_model(name_in_timm(name), **size).eval()
-        model = add_alignment(vit, num_frames=default.num_frames if num_frames is None else num_frames)
+        try:
+            model = add_alignment(vit, num_frames=default.num_frames if num_frames is None else num_frames)
+        except TypeError as error:
+            raise ValueError(f"{name} takes no alignment: {error}") from error
         image_model = timm.create_model(name_in_timm(name), **size).eval().requires_grad_(False)
         frames = torch.empty(model.num_frames, 3, *model.img_size)
     return ModelInfo(

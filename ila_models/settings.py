@@ -34,7 +34,8 @@ def transform_settings(transform: VideoTransform) -> Settings:
         "std": list(transform.std),
         "interpolation": transform.interpolation,
         "antialias": transform.antialias,
-        "crop_mode": transform.crop_mode,
+        # Said where it is not the usual one, so that runs go on that began when there was no other.
+        **({} if transform.crop_mode == "center" else {"crop_mode": transform.crop_mode}),
     }
 
 

@@ -328,7 +328,7 @@ def test_squashed_frames_are_squashed_ever_after(tmp_path: Path) -> None:
     again = load_aligned_vit(saved)
     assert ila_models.create_transform(again).crop_mode == "squash"
     assert json.loads((saved / "config.json").read_text())["pretrained_cfg"]["crop_mode"] == "squash"
-    prepared = "squashed, short side 56 pixels (bicubic, with antialiasing); 56 x 56 pixels of the centre"
+    prepared = "squashed to 56 x 56 pixels (bicubic, with antialiasing); 56 x 56 pixels of the centre"
     assert f"| frames | {prepared} |" in (saved / "README.md").read_text()
     with pytest.raises(ValueError, match="crops is 3; these weights take whole frames"):
         ila_models.predict_video(again, torch.zeros(8, 3, 30, 40, dtype=torch.uint8), crops=3)

@@ -616,5 +616,8 @@ def test_one_gpu_for_each_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_LOCALID", "1")
     monkeypatch.delenv("LOCAL_RANK")
     assert process_device("auto") == "cuda:1"
+    monkeypatch.setenv("SLURM_GPUS_PER_TASK", "2")
+    assert process_device("auto") == "cuda"
+    monkeypatch.delenv("SLURM_GPUS_PER_TASK")
     monkeypatch.setattr(torch.accelerator, "device_count", lambda: 1)
     assert process_device("auto") == "cuda"

@@ -107,6 +107,8 @@ def test_costs_of_every_image_model_are_counted(name: str) -> None:
             "image models of timm have the residual form only",
         ),
         ("timm/vit_base_patch16_siglip_224", {"num_frames": 0}, "num_frames=0"),
+        ("timm/vit_base_patch16_siglip_224", {"img_size": 100_000}, "up to 4096 pixels a side are counted"),
+        ("timm/deit_tiny_distilled_patch16_224", {}, "timm/deit_tiny_distilled_patch16_224 takes no alignment: "),
         ("timm/vit_base_patch16_siglip_224", {"img_size": 48}, "has a grid of 3x3 patches"),
     ],
 )

@@ -72,6 +72,32 @@ def test_a_process_that_ends_takes_its_task_with_it_and_no_other(word: str, reas
     assert sorted(done) == ["one 2", "three 2", "two 2"]
 
 
+@pytest.mark.parametrize("word", ["die", "leave"])
+def test_tasks_behind_one_that_ends_its_process_are_done_by_another(word: str) -> None:
+    with WorkerPool(do, num_workers=1, patience=60, preload="ila_models.data.pool", tasks_each=3) as workers:
+        events = run(workers, "one 2", f"{word} 1", "two 2", "three 2", "four 2")
+    assert [event.task for event in events if isinstance(event, Lost)] == [f"{word} 1"]
+    done = [event.task for event in events if isinstance(event, Finished)]
+    assert sorted(done) == ["four 2", "one 2", "three 2", "two 2"]
+
+
+def test_a_process_with_two_tasks_goes_on_while_nobody_asks(tmp_path: Path) -> None:
+    tasks = deque(str(tmp_path / name) for name in ("one", "two", "three"))
+    with WorkerPool(touch, num_workers=1, patience=60, preload="ila_models.data.pool", tasks_each=2) as workers:
+        events = workers.run(lambda: tasks.popleft() if tasks else None)
+        next(events)
+        until = time.monotonic() + 30
+        while not (tmp_path / "two").exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "two"]
+        assert sum(isinstance(event, Finished) for event in events) == 3
+
+
+def touch(task: str) -> Iterator[int]:
+    Path(task).touch()
+    yield 0
+
+
 def test_a_process_that_gives_nothing_any_more_is_ended() -> None:
     with pool(patience=1.5) as workers:
         events = run(workers, "hang 2", "one 1")

@@ -16,11 +16,11 @@ from torch import Tensor
 from ila_models.data import VideoError
 from ila_models.data.transforms import create_transform
 from ila_models.training.augment import ClipAugmentation
-from ila_models.training.batches import StepBatches
+from ila_models.training.batches import ClipKey, StepBatches
 from ila_models.training.clips import Batch, VideoClips
 from ila_models.training.config import AugmentationSection
 from ila_models.training.errors import TrainingError
-from ila_models.training.loading import BatchLoader
+from ila_models.training.loading import BatchLoader, _is_of_a_lost_process, deadly_videos
 from ila_models.training.validation import MeasuredVideos, measure
 from ila_models.weights.manifest import preprocessing
 
@@ -89,7 +89,7 @@ def test_deadly_videos_are_replaced_as_broken_ones_are(caplog: pytest.LogCapture
         assert [line.partition(":")[0] for line in one.broken] == [line.partition(":")[0] for line in other.broken]
     told = [line for batch in found for line in batch.broken]
     assert len(told) >= 3
-    assert all("3.mp4: it ended the process that decoded it 2 times (signal SIGKILL)" in line for line in told)
+    assert all("3.mp4: it ended the process that decoded it 3 times (signal SIGKILL)" in line for line in told)
     assert "a process that makes clips is gone (DataLoader worker (pid" in caplog.text
 
 
@@ -103,6 +103,21 @@ def test_where_no_video_is_to_blame_the_run_ends(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("ila_models.training.loading.deadly_videos", lambda *_, **__: {})
     with pytest.raises(TrainingError, match=r"go on dying .* is there memory for data.num_workers=1\?"):
         batches(Drawn(), num_workers=1)
+
+
+def test_how_torch_says_that_a_process_is_gone() -> None:
+    assert _is_of_a_lost_process(RuntimeError("Pin memory thread exited unexpectedly"))
+    assert _is_of_a_lost_process(EOFError())
+    assert _is_of_a_lost_process(ConnectionResetError(104, "Connection reset by peer"))
+    assert not _is_of_a_lost_process(RuntimeError("Caught RuntimeError in DataLoader worker process 0."))
+    assert not _is_of_a_lost_process(FileNotFoundError("Caught FileNotFoundError in DataLoader worker process 0."))
+    assert not _is_of_a_lost_process(OSError(28, "No space left on device"))
+
+
+def test_videos_that_are_tried_may_all_be_broken() -> None:
+    augmentation = ClipAugmentation(AugmentationSection(), img_size=(32, 32), contract=CONTRACT)
+    clips = VideoClips(Drawn("broken", which=tuple(range(12))), frames_in=four, augmentation=augmentation)  # type: ignore[arg-type]
+    assert deadly_videos(clips, [ClipKey(0, 1, 5)], num_workers=1) == {}
 
 
 def test_a_bug_is_shown_as_it_is() -> None:

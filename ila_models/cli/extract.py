@@ -113,7 +113,7 @@ def add_to(commands: Any) -> None:
         "--share",
         type=parse_share,
         metavar="K/N",
-        help="do share K of N, from 0 (default: as torchrun or a SLURM array says, else all)",
+        help="do share K of N, from 0 (default: as torchrun or SLURM says, else all)",
     )
     parser.add_argument("--resume", action="store_true", help="insist that DIR holds an earlier run to go on with")
     parser.add_argument("--retry-failed", action="store_true", help="do those again that failed")

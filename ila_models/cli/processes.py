@@ -14,15 +14,15 @@ MOST_WORKERS = 8
 def process_device(argument: str) -> str:
     """The device of ``--device`` for this process: one of several on a machine takes the GPU of its own number.
 
-    torchrun says that number by LOCAL_RANK, SLURM by SLURM_LOCALID. Each of SLURM's tasks may be shown a GPU of its own
-    (``--gpus-per-task``), which is the only one then, and taken.
+    torchrun says that number by LOCAL_RANK, SLURM by SLURM_LOCALID. Each of SLURM's tasks may be shown GPUs of its own
+    alone, by ``--gpus-per-task``: it takes the first of them.
 
     Raises:
         ValueError: torch does not see it.
     """
     device = choose_device(argument)
     number = os.environ.get("LOCAL_RANK")
-    if number is None and torch.accelerator.device_count() > 1:
+    if number is None and "SLURM_GPUS_PER_TASK" not in os.environ and torch.accelerator.device_count() > 1:
         number = os.environ.get("SLURM_LOCALID")
     if number is None or ":" in argument or device.partition(":")[0] in ("cpu", "mps"):
         return device

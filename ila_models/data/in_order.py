@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from .pool import PATIENCE, TRIES, Item, Lost, Note, WorkerPool, loss_reason
 
 _Made = TypeVar("_Made")
+_TASKS_EACH = 2
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ def made_in_order(
 ) -> Iterator[tuple[int, _Made | GivenUp]]:
     """Makes things in the order of ``numbers``, each of which stands there once.
 
-    A process that dies or hangs over one loses nothing else: it is tried once more, and then given up.
+    A process may die or hang over one: it is tried once more, and then given up. Nothing else is lost, but what that
+    process had made and nobody had read is made again.
 
     Args:
         make: Makes one; what it raises ends the run. It is pickled, and so is what it makes.
@@ -36,7 +38,7 @@ def made_in_order(
         preload: Module that ``make`` needs.
 
     Raises:
-        RuntimeError: Something was raised, or no process can be started.
+        RuntimeError: Something was raised in a process, or none can be started.
     """
     if num_workers == 0 or not numbers:
         yield from ((number, make(number)) for number in numbers)
@@ -51,17 +53,23 @@ def made_in_order(
     wanted = 0
 
     def next_task() -> tuple[int, ...] | None:
-        is_near = waiting and waiting[0][0] < wanted + 2 * at_once * workers
+        is_near = waiting and waiting[0][0] < wanted + _TASKS_EACH * at_once * workers
         return heapq.heappop(waiting) if is_near else None
 
     pool: WorkerPool[tuple[int, ...], Any] = WorkerPool(
-        _Several(make, numbers), num_workers=workers, patience=PATIENCE, preload=preload
+        _Several(make, numbers),
+        num_workers=workers,
+        patience=PATIENCE,
+        preload=preload,
+        tasks_each=_TASKS_EACH,
+        ahead=_TASKS_EACH * at_once,
     )
     with pool:
         for event in pool.run(next_task):
             if isinstance(event, Item) and isinstance(event.value, _Placed):
-                made[event.value.place] = event.value.value
-                missing.discard(event.value.place)
+                if event.value.place in missing:  # it may come twice
+                    made[event.value.place] = event.value.value
+                    missing.remove(event.value.place)
             elif isinstance(event, Item):
                 turns[event.task] = event.value
             elif isinstance(event, Lost) and (left := [place for place in event.task if place in missing]):

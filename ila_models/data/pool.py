@@ -14,7 +14,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, Generic, TypeVar
@@ -28,7 +28,7 @@ _Task = TypeVar("_Task")
 _Item = TypeVar("_Item")
 
 AHEAD = 16
-"""How much, by weight, waits to be used at most, of every process; an item that weighs more waits alone."""
+"""How much waits to be used, where nobody says otherwise."""
 PATIENCE = 1800.0
 """Seconds in which no window of a video comes after which its decoder is ended. An hour of avi, which has to be decoded
 from its start, takes minutes."""
@@ -76,9 +76,9 @@ class Note:
 Event = Item[_Task, _Item] | Finished[_Task] | Lost[_Task]
 
 
-def loss_reason(how: str) -> str:
+def loss_reason(how: str, *, times: int = TRIES) -> str:
     """Why a video is given up that has ended its decoders; ``how`` says in what way the last one went."""
-    return f"it ended the process that decoded it {TRIES} times ({how}): try it alone, or leave it out"
+    return f"it ended the process that decoded it {times} times ({how}): try it alone, or leave it out"
 
 
 class WorkerPool(Generic[_Task, _Item]):
@@ -96,6 +96,8 @@ class WorkerPool(Generic[_Task, _Item]):
         patience: float,
         preload: str,
         weigh: Callable[[_Item], int] | None = None,
+        tasks_each: int = 1,
+        ahead: int = AHEAD,
     ) -> None:
         """Starts the processes.
 
@@ -104,11 +106,18 @@ class WorkerPool(Generic[_Task, _Item]):
             num_workers: How many processes, at least 1.
             patience: See above.
             preload: Module that ``work`` needs, imported once for all processes.
-            weigh: What an item counts towards :data:`AHEAD`; None is 1.
+            weigh: What an item counts towards ``ahead``; None is 1.
+            ahead: How much, by weight, waits to be used at most, of every process; an item that weighs more waits
+                alone.
+            tasks_each: Tasks that a process has at most, so that it need not wait for the next one while nobody asks
+                for events. With more than one, items of a task may come twice, where the process that made them first
+                is gone.
         """
         self.patience = patience
+        self._tasks_each = tasks_each
         self._work = work
         self._weigh = weigh
+        self._ahead = ahead
         self._context: Any = worker_context(num_workers, preload=preload)
         self._workers: list[_Worker[_Task]] = []
         try:
@@ -119,7 +128,7 @@ class WorkerPool(Generic[_Task, _Item]):
             raise
 
     def _start(self) -> _Worker[_Task]:
-        return _Worker(self._context, self._work, self._weigh)
+        return _Worker(self._context, self._work, self._weigh, self._ahead)
 
     def __enter__(self) -> WorkerPool[_Task, _Item]:
         """Returns itself."""
@@ -149,25 +158,31 @@ class WorkerPool(Generic[_Task, _Item]):
         Raises:
             RuntimeError: A task raised an error, which its text tells; or no process can be started.
         """
+        returned: deque[_Task] = deque()
         while True:
-            for worker in self._workers:
-                if worker.task is None and (task := next_task()) is not None:
-                    worker.give(task)
-            if all(worker.task is None for worker in self._workers):
+            for count in range(self._tasks_each):
+                for worker in self._workers:
+                    if len(worker.tasks) > count:
+                        continue
+                    task = returned.popleft() if returned else next_task()
+                    if task is not None:
+                        worker.give(task)
+            if not any(worker.tasks for worker in self._workers):
                 return
             for number, worker in self._with_news():
                 try:
                     event = worker.receive()
                 except EOFError:
-                    task, reason = worker.task, worker.end()
+                    tasks, reason = list(worker.tasks), worker.end()
                     if not worker.has_begun:
                         raise RuntimeError(
                             f"a decoding process ended as it started ({reason}): a script that starts processes must"
                             " do its work under `if __name__ == '__main__':`, in a file of its own"
                         ) from None
                     self._workers[number] = self._start()
-                    if task is not None:
-                        yield Lost(task, reason)
+                    returned.extend([*worker.unread, *tasks[1:]])
+                    if tasks:
+                        yield Lost(tasks[0], reason)
                     continue
                 if event is not None:
                     yield event
@@ -178,7 +193,7 @@ class WorkerPool(Generic[_Task, _Item]):
             for worker in self._workers:
                 silence = time.monotonic() - worker.last_sign
                 patience = self.patience if worker.has_begun else max(self.patience, _SECONDS_TO_BEGIN)
-                if worker.task is not None and silence > patience and not worker.has_news():
+                if worker.tasks and silence > patience and not worker.has_news():
                     worker.kill(f"nothing came of it for {patience:g} seconds")
             by_pipe = {worker.pipe: (number, worker) for number, worker in enumerate(self._workers)}
             ready = multiprocessing.connection.wait(list(by_pipe), timeout=_SECONDS_TO_LOOK_AGAIN)
@@ -193,7 +208,9 @@ class _Worker(Generic[_Task]):
     context: Any
     work: Callable[[_Task], Iterator[Any]]
     weigh: Callable[[Any], int] | None
-    task: _Task | None = None
+    ahead: int
+    tasks: deque[_Task] = field(default_factory=deque)  # the first one is under way
+    unread: list[_Task] = field(default_factory=list)  # done, but not all that came of them could be read
     last_sign: float = 0.0
     has_begun: bool = False
     is_damaged: bool = False
@@ -203,16 +220,17 @@ class _Worker(Generic[_Task]):
         """Starts it."""
         self.pipe, far_end = self.context.Pipe()
         self.process = self.context.Process(
-            target=_serve, args=(far_end, self.work, self.weigh), name="ila_models decoder", daemon=True
+            target=_serve, args=(far_end, self.work, self.weigh, self.ahead), name="ila_models decoder", daemon=True
         )
         self.process.start()
         far_end.close()
         self.last_sign = time.monotonic()
 
     def give(self, task: _Task) -> None:
-        """Sends a task to a process that has none, and so is listening."""
-        self.last_sign = time.monotonic()
-        self.task = task
+        """Sends a task, which has its turn once those before it are done."""
+        if not self.tasks:
+            self.last_sign = time.monotonic()
+        self.tasks.append(task)
         with suppress(OSError):  # it is gone, which reading tells as well
             self.pipe.send(task)
 
@@ -248,14 +266,16 @@ class _Worker(Generic[_Task]):
             return None
         if kind == "raised":
             raise RuntimeError(_told(value))
-        task = self.task
-        assert task is not None, "only a process with a task says anything of one"
+        assert self.tasks, "only a process with a task says anything of one"
+        task = self.tasks[0]
         if kind == "note":
             return Item(task, value)
         if self.is_damaged:
+            if kind == "finished" and len(self.tasks) > 1:
+                self.unread.append(self.tasks.popleft())
             return None
         if kind == "finished":
-            self.task = None
+            self.tasks.popleft()
             return Finished(task)
         with suppress(OSError):
             self.pipe.send(_Used())
@@ -291,7 +311,9 @@ class _Used:
     """Tells a process that its oldest item no longer waits."""
 
 
-def _serve(pipe: Connection, work: Callable[[Any], Iterator[Any]], weigh: Callable[[Any], int] | None) -> None:
+def _serve(
+    pipe: Connection, work: Callable[[Any], Iterator[Any]], weigh: Callable[[Any], int] | None, ahead: int
+) -> None:
     """What a process does, until nobody is at the other end of its pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started it
     end_with_parent()
@@ -317,7 +339,7 @@ def _serve(pipe: Connection, work: Callable[[Any], Iterator[Any]], weigh: Callab
                         pipe.send(("note", item.value))
                         continue
                     weight = 1 if weigh is None else weigh(item)
-                    while waiting and sum(waiting) + weight > AHEAD:
+                    while waiting and sum(waiting) + weight > ahead:
                         hear()
                     waiting.append(weight)
                     pipe.send(("item", item))

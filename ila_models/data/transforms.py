@@ -86,7 +86,7 @@ class VideoTransform:
         if self.crop_mode == "squash" and self.crops != 1:
             raise ValueError(
                 f"crops is {self.crops}; these weights take whole frames, squashed into the crop's shape: there is one"
-                " crop only, crops=1."
+                " crop only, crops=1 (--views Cx1)."
             )
 
     def __call__(self, video: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -102,7 +102,9 @@ class DecodedVideos:
         return views if views.ndim == 5 else views[None]
 
 
-def decode(videos: DecodedVideos, indices: Sequence[int], *, num_workers: int) -> Iterator[tuple[int, Tensor | str]]:
+def decode(
+    videos: DecodedVideos, indices: Sequence[int], *, num_workers: int
+) -> Generator[tuple[int, Tensor | str], None, None]:
     """Decodes videos in this order, in ``num_workers`` processes (0: in this one).
 
     A video that ends its process, or keeps it busy for ever, is tried once more, and then given up with a reason.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -104,7 +104,8 @@ def evaluate(
         folder = PredictionFolder(location, settings, parts=len(parts))
         finished = processes.first(folder.finished)
         share = sorted(set(range(len(parts))) - finished)[processes.rank :: processes.count]
-        items = decode(decoded, [index for part in share for index in parts[part]], num_workers=num_workers)
+        indices = [index for part in share for index in parts[part]]
+        items = stack.enter_context(closing(decode(decoded, indices, num_workers=num_workers)))
         stack.enter_context(_evaluation_mode(model))
         is_shown = show_progress and processes.is_first
         with Progress(len(videos), is_shown=is_shown) as progress:

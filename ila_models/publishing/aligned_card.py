@@ -110,8 +110,10 @@ def _facts(checkpoint: AlignedCheckpoint) -> str:
 def _preparation(transform: VideoTransform) -> str:
     height, width = transform.img_size
     kind = f"{transform.interpolation}, {'with' if transform.antialias else 'without'} antialiasing"
-    resized = "squashed, short side" if transform.crop_mode == "squash" else "short side to"
-    return f"{resized} {transform.resize_to} pixels ({kind}); {height} x {width} pixels of the centre"
+    scale = transform.resize_to / min(height, width)
+    squashed = f"squashed to {int(height * scale + 0.5)} x {int(width * scale + 0.5)} pixels"
+    resized = squashed if transform.crop_mode == "squash" else f"short side to {transform.resize_to} pixels"
+    return f"{resized} ({kind}); {height} x {width} pixels of the centre"
 
 
 def _usage(checkpoint: AlignedCheckpoint, source: str, *, has_folder: bool) -> str:

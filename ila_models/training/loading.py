@@ -6,12 +6,14 @@ import logging
 import signal
 from collections import Counter, deque
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
 
+from ..data import VideoError
 from ..data.pool import PATIENCE, TRIES, Item, Lost, Note, WorkerPool, loss_reason
 from ..data.workers import end_with_parent, worker_context
 from .batches import ClipKey, StepBatches
@@ -56,14 +58,14 @@ class BatchLoader:
                 for batch in self._loader(self._batches.after(done)):
                     done += 1
                     yield batch
-            except RuntimeError as error:
+            except (RuntimeError, EOFError, OSError) as error:
                 if not _is_of_a_lost_process(error):
                     raise
-                lost = str(error)
+                lost = str(error) or type(error).__name__
             if lost is None:
                 return
             # By now the loader is gone, and its other processes with it.
-            _logger.warning("a process that makes clips is gone (%s): looking for the video that did it", lost)
+            _logger.warning("a process that makes clips is gone (%s): trying the videos that it was at", lost)
             if not self._give_up_deadly_videos(done) and died_at == done:
                 raise TrainingError(
                     f"processes that make clips go on dying ({lost}), and no video does it alone: is there memory for"
@@ -90,7 +92,7 @@ class BatchLoader:
         under_way = islice(self._batches.after(done), _BATCHES_AHEAD * self._num_workers)
         found = deadly_videos(self._clips, [key for batch in under_way for key in batch], num_workers=self._num_workers)
         for number, how in found.items():
-            self._clips.give_up(number, loss_reason(how))
+            self._clips.give_up(number, loss_reason(how, times=TRIES + 1))
         return bool(found)
 
 
@@ -147,11 +149,18 @@ class _Tries:
     clips: VideoClips
 
     def __call__(self, key: ClipKey) -> Iterator[Note]:
-        for each in self.clips.tries(key):
-            if isinstance(each, int):
-                yield Note(each)
+        with suppress(VideoError):  # which belongs to whoever wants the clip
+            for each in self.clips.tries(key):
+                if isinstance(each, int):
+                    yield Note(each)
 
 
-def _is_of_a_lost_process(error: RuntimeError) -> bool:
-    """Whether torch says by it that a process is gone; it has no type for that."""
-    return str(error).startswith("DataLoader worker (pid")
+def _is_of_a_lost_process(error: Exception) -> bool:
+    """Whether torch says by it that a process is gone; it has no type for that.
+
+    A process may take a batch with it that was about to be fetched: by this process, or by the thread that pins memory.
+    """
+    text = str(error)
+    if isinstance(error, EOFError | ConnectionError | FileNotFoundError):
+        return not text.startswith("Caught ")  # by which torch says that it was raised in a process, and sent
+    return text.startswith(("DataLoader worker (pid", "Pin memory thread exited"))

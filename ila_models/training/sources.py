@@ -16,7 +16,7 @@ from .augment import ClipAugmentation
 from .clips import Clip, MotionClips, VideoClips
 from .config import DataSection, TrainingConfig
 from .errors import TrainingError
-from .validation import MeasuredMotion, MeasuredVideos, Sample
+from .validation import MeasuredMotion, MeasuredVideos
 
 # Motion clips are made as large as the model wants them, and their edges count.
 _WHOLE_FRAMES = {"resize_ratio": 1.0, "views": [1, 1]}
@@ -55,7 +55,7 @@ class Source:
 
     class_names: tuple[str, ...]
     train: Callable[[Needs], Dataset[Clip]]
-    validation: Callable[[Needs], Dataset[Sample]] | None
+    validation: Callable[[Needs], MeasuredMotion | MeasuredVideos] | None
     contract: Mapping[str, Any] = field(default_factory=dict)
     in_order: bool = False
 
@@ -87,7 +87,7 @@ def _motion(config: TrainingConfig) -> Source:
             augmentation=needs.augmentation,
         )
 
-    def validation(needs: Needs) -> Dataset[Sample]:
+    def validation(needs: Needs) -> MeasuredMotion | MeasuredVideos:
         transform = create_transform({**needs.contract, "img_size": needs.img_size})
         return MeasuredMotion(data.validation_clips, needs.num_frames, needs.img_size[0], transform)
 
@@ -105,7 +105,7 @@ def _videos(data: DataSection) -> Source:
     if data.validation is not None:
         measured = _find_videos(data.validation, data.validation_annotations, class_names)
 
-        def validation(needs: Needs) -> Dataset[Sample]:
+        def validation(needs: Needs) -> MeasuredMotion | MeasuredVideos:
             transform = create_transform({**needs.contract, "img_size": needs.img_size})
             return MeasuredVideos(measured, needs.num_frames, transform)
 

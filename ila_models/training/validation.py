@@ -21,9 +21,6 @@ from ..video_model import VideoModel
 
 _logger = logging.getLogger(__name__)
 
-_SAMPLES_AT_ONCE = 8
-"""With how many a process goes on while the model is busy."""
-
 
 class Sample(NamedTuple):
     """A normalised clip [T, 3, S, S], its label, and whether it could be had; if not, the clip is zeros."""
@@ -54,6 +51,10 @@ class MeasuredMotion(Dataset[Sample]):
         """How many."""
         return self._clips
 
+    def name(self, index: int) -> str:
+        """What one is called."""
+        return f"validation clip {index}"
+
     def __getitem__(self, index: int) -> Sample:
         """Makes one."""
         frames, labels = motion_clips(
@@ -73,13 +74,17 @@ class MeasuredVideos(Dataset[Sample]):
         """How many."""
         return len(self._videos)
 
+    def name(self, index: int) -> str:
+        """What one is called."""
+        return self._videos.name(index)
+
     def __getitem__(self, index: int) -> Sample:
         """Decodes one."""
         label = self._videos.labels[index]
         try:
             frames = load_video(self._videos.source(index), num_frames=self._num_frames)
         except (OSError, VideoError) as error:
-            _logger.warning("not used: %s: %s", self._videos.name(index), error)
+            _logger.warning("not used: %s: %s", self.name(index), error)
             return Sample(torch.zeros(self._num_frames, 3, *self._transform.img_size), label, False)
         return Sample(self._transform(frames), label, True)
 
@@ -87,7 +92,7 @@ class MeasuredVideos(Dataset[Sample]):
 @torch.inference_mode()
 def measure(
     model: VideoModel,
-    samples: Dataset[Sample],
+    samples: MeasuredMotion | MeasuredVideos,
     accelerator: Accelerator,
     *,
     batch_size: int,
@@ -95,14 +100,15 @@ def measure(
 ) -> Accuracy:
     """Measures a model, which is left in evaluation mode; every process takes its own clips, none twice."""
     model.eval()
-    total = len(samples)  # type: ignore[arg-type]
+    total = len(samples)
     own = range(accelerator.process_index, total, accelerator.num_processes)
     counts = torch.zeros(4, device=accelerator.device, dtype=torch.int64)
-    made = made_in_order(samples.__getitem__, own, num_workers=num_workers, at_once=_SAMPLES_AT_ONCE, preload=__name__)
+    at_once = max(1, batch_size // max(num_workers, 1))
+    made = made_in_order(samples.__getitem__, own, num_workers=num_workers, at_once=at_once, preload=__name__)
     while batch := list(islice(made, batch_size)):
         for number, sample in batch:
             if isinstance(sample, GivenUp):
-                _logger.warning("not used: clip %d of the validation data: %s", number, sample.reason)
+                _logger.warning("not used: %s: %s", samples.name(number), sample.reason)
         usable = [sample for _, sample in batch if isinstance(sample, Sample) and sample.usable]
         right = torch.zeros(2, dtype=torch.int64)
         if usable:
