@@ -107,11 +107,11 @@ class WorkerPool(Generic[_Task, _Item]):
             patience: See above.
             preload: Module that ``work`` needs, imported once for all processes.
             weigh: What an item counts towards ``ahead``; None is 1.
+            tasks_each: Tasks that a process has at most, so that it need not wait for the next one while nobody asks
+                for events. With more than one, they must be small, since they wait in a pipe, and items of a task may
+                come twice, where the process that made them first is gone.
             ahead: How much, by weight, waits to be used at most, of every process; an item that weighs more waits
                 alone.
-            tasks_each: Tasks that a process has at most, so that it need not wait for the next one while nobody asks
-                for events. With more than one, items of a task may come twice, where the process that made them first
-                is gone.
         """
         self.patience = patience
         self._tasks_each = tasks_each
