@@ -21,6 +21,17 @@ from ila_models.weights.manifest import PackageSource, Record, Source, records
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 ROOT = Path(__file__).resolve().parents[1]
+BACKBONES = (
+    "vit_base_patch16_clip_224.openai",
+    "vit_base_patch16_siglip_224.webli",
+    "vit_small_patch14_dinov2.lvd142m",
+    "vit_base_patch14_reg4_dinov2.lvd142m",
+    "vit_base_patch16_dinov3.lvd1689m",
+    "eva02_base_patch14_224.mim_in22k",
+    "deit3_base_patch16_224.fb_in22k_ft_in1k",
+    "vit_relpos_base_patch16_224.sw_in1k",
+    "vit_little_patch16_reg4_gap_256.sbb_in1k",
+)
 BEGIN = "<!-- model table: written by .ci/model_tables.py -->\n"
 END = "<!-- end of the model table -->\n"
 
@@ -128,16 +139,8 @@ def forms_table() -> str:
 
 def backbones_table() -> str:
     """What alignment costs with image models of timm, those of add_alignment's tests in their usual sizes."""
-    names = [
-        "vit_base_patch16_clip_224.openai",
-        "vit_base_patch16_siglip_224.webli",
-        "vit_small_patch14_dinov2.lvd142m",
-    ]
-    names += ["vit_base_patch14_reg4_dinov2.lvd142m", "vit_base_patch16_dinov3.lvd1689m"]
-    names += ["eva02_base_patch14_224.mim_in22k", "deit3_base_patch16_224.fb_in22k_ft_in1k"]
-    names += ["vit_relpos_base_patch16_224.sw_in1k", "vit_little_patch16_reg4_gap_256.sbb_in1k"]
     rows = []
-    for name in names:
+    for name in BACKBONES:
         info = model_info(f"timm/{name}", img_size=224)
         assert info.image_macs is not None, "timm's models are counted by themselves too"
         numbers = (info.image_macs, info.macs)

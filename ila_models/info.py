@@ -19,7 +19,7 @@ from .aligned_vit import add_alignment, build_aligned_vit
 from .configs import AlignedConfig, AlignmentForm, HeadKind, ILAConfig
 from .factory import KINETICS_CLASSES, create_model
 from .ila_vit import ILAVisionTransformer
-from .image_model import MAX_IMG_SIZE, TIMM, ImageModelRecipe, name_in_timm
+from .image_model import MAX_IMG_SIZE, TIMM, ImageModelRecipe, img_size_of, name_in_timm
 from .video_model import VideoModel
 from .weights.manifest import Record, default_record, records
 
@@ -115,15 +115,15 @@ def _aligned_info(name: str, *, num_frames: int | None, img_size: int | tuple[in
     sides = img_size if isinstance(img_size, tuple) else (img_size or 1,)
     if max(sides) > MAX_IMG_SIZE:
         raise ValueError(f"img_size={img_size} is out of range: up to {MAX_IMG_SIZE} pixels a side are counted")
-    default = AlignedConfig()
+    frames = AlignedConfig().num_frames if num_frames is None else num_frames
     with torch.device("meta"):
-        vit = timm.create_model(name_in_timm(name), **size).eval()
+        vit = timm.create_model(name_in_timm(name), **size).eval().requires_grad_(False)
+        # All frames at once: relative positions, for one, are computed once a pass. Alignment refuses fewer than two.
+        image_macs, _ = multiply_adds(lambda: vit(torch.empty(max(frames, 1), 3, *img_size_of(vit))))
         try:
-            model = add_alignment(vit, num_frames=default.num_frames if num_frames is None else num_frames)
+            model = add_alignment(vit, num_frames=frames)
         except TypeError as error:
             raise ValueError(f"{name} takes no alignment: {error}") from error
-        image_model = timm.create_model(name_in_timm(name), **size).eval().requires_grad_(False)
-        frames = torch.empty(model.num_frames, 3, *model.img_size)
     return ModelInfo(
         name=name,
         alignment="residual",
@@ -132,7 +132,7 @@ def _aligned_info(name: str, *, num_frames: int | None, img_size: int | tuple[in
         img_size=model.img_size,
         head="linear" if model.num_classes else "none",
         num_classes=model.num_classes,
-        image_macs=multiply_adds(lambda: image_model(frames))[0],
+        image_macs=image_macs,
         **asdict(_count(model)),
     )
 

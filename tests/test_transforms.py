@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ila_models.data import VideoTransform, create_transform
 from ila_models.data.transforms import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD
+from ila_models.settings import transform_settings
 
 RELEASED = {
     "img_size": 224,
@@ -146,6 +147,12 @@ def test_squashed_frames_are_timm_s(size: tuple[int, int], ratio: float) -> None
     (box,) = ours.crop_boxes(*size)
     for start, end, length in ((box.left, box.right, size[1]), (box.top, box.bottom, size[0])):
         assert (start, end) == pytest.approx((length * (1 - 1 / ratio) / 2, length * (1 + 1 / ratio) / 2))
+
+
+def test_squashing_is_a_setting_and_the_usual_crop_none() -> None:
+    # A run goes on only with results of equal settings, and older ones do not speak of crops.
+    assert "crop_mode" not in transform_settings(plain())
+    assert transform_settings(plain(crop_mode="squash"))["crop_mode"] == "squash"
 
 
 def test_values_are_normalised_per_channel() -> None:
