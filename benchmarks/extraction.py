@@ -38,6 +38,12 @@ def main() -> None:
     parser.add_argument("--model", default="ila_vit_b32", help="architecture (default: ila_vit_b32)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--rounds", type=int, default=3, help="rounds, of which the median counts (default: 3)")
+    parser.add_argument(
+        "--hour",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="also what a video of an hour takes, which is long in the making",
+    )
     options = parser.parse_args()
     device = torch.device(options.device)
     model = create_model(options.model, num_classes=0, fused=True)
@@ -46,13 +52,15 @@ def main() -> None:
         short = Path(scratch, "short.mp4")
         write_video(short, frames=SECONDS * RATE)
         halves = measure_halves(extractor_of(model), short, device, options.rounds)
-        hour = Path(scratch, "hour.mp4")
-        sys.stderr.write("making a video of an hour\n")
-        write_video(hour, frames=LONG_SECONDS * RATE)
-        long = measure_hour(hour)
+        long = None
+        if options.hour:
+            hour = Path(scratch, "hour.mp4")
+            sys.stderr.write("making a video of an hour\n")
+            write_video(hour, frames=LONG_SECONDS * RATE)
+            long = measure_hour(hour)
     result = {
         "benchmark": "extraction",
-        "command": f"python benchmarks/extraction.py --model {options.model}",
+        "command": f"python benchmarks/extraction.py --model {options.model}" + ("" if options.hour else " --no-hour"),
         **provenance(("torch", "torchvision", "av")),
         "device": describe(device),
         "model": options.model,

@@ -2,7 +2,7 @@
 
 Run on any machine, in a few minutes::
 
-    python benchmarks/precision.py --out benchmarks/results/precision.json
+    python benchmarks/precision.py --out benchmarks/results/precision_NAME.json
 """
 
 from __future__ import annotations

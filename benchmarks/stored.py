@@ -19,4 +19,9 @@ def read(name: str) -> dict[str, Any] | None:
 def results_of(benchmark: str) -> list[dict[str, Any]]:
     """All results of a benchmark, one of each machine, GPUs first."""
     found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{benchmark}_*.json"))]
-    return sorted(found, key=lambda result: "memory_bytes" not in result["device"])
+    return sorted(found, key=lambda result: not is_gpu(result))
+
+
+def is_gpu(result: dict[str, Any]) -> bool:
+    """Whether a result is a GPU's."""
+    return "memory_bytes" in result["device"]

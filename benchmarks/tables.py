@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from goals import goals
 from stored import read, results_of
 
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -182,10 +183,10 @@ def one_throughput_table(result: dict[str, Any], *, brief: bool) -> str:
             rows.append([*what, row["error"], "", "", "", ""])
             continue
         ceiling = result["ceilings"].get(f"multiply_adds_per_second_{row['dtype']}")
-        # Eight-bit tensors say the size of what they stand for.
+        # Eight-bit tensors say the size of what they stand for, a CUDA graph holds what it takes from the start.
         peak = (
             ""
-            if "int8" in row["name"]
+            if "int8" in row["name"] or row["activation_bytes"] is None
             else f"{row['weight_bytes'] / 2**20:.0f} + {row['activation_bytes'] / 2**20:.0f} MiB"
         )
         ratio = "" if row["time_to_reference"] is None else f"{row['time_to_reference']:.2f}"
@@ -194,6 +195,21 @@ def one_throughput_table(result: dict[str, Any], *, brief: bool) -> str:
     head = ["model", "mode", "size", "batch", "dtype", "clips a second", "time to CLIP's", "G multiply-adds a clip"]
     table = markdown([*head, "of the matrix product's rate", "weights + activations at most"], rows)
     return table + "\n" + stated(result)
+
+
+def goals_table() -> str:
+    """What is wanted of the form for inference, and what was reached."""
+    rows = [
+        [
+            goal.what,
+            f"{'at least' if goal.at_least else 'at most'} {goal.wanted:.2f}",
+            "not measured" if goal.measured is None else f"{goal.measured:.2f}",
+            {None: "", True: "yes", False: "no"}[goal.reached],
+            goal.where,
+        ]
+        for goal in goals()
+    ]
+    return markdown(["what", "wanted", "measured", "reached", "on"], rows)
 
 
 def scaling_table() -> str:
@@ -251,15 +267,18 @@ def decode_table() -> str:
 
 def precision_table() -> str:
     """What fewer bits cost in accuracy."""
-    result = read("precision")
-    if result is None:
+    found = results_of("precision")
+    if not found:
         return not_measured("precision")
-    rows = [
-        [row["precision"], f"{row['top1']:.2f}", f"{row['same_answer']:.2f}", f"{row['largest_error']:.1e}"]
-        for row in result["rows"]
-    ]
-    head = ["precision", "top-1, %", "same answer as float32, %", "largest error, of the largest logit"]
-    return markdown(head, rows) + "\n" + stated(result)
+    tables = []
+    for result in found:
+        rows = [
+            [row["precision"], f"{row['top1']:.2f}", f"{row['same_answer']:.2f}", f"{row['largest_error']:.1e}"]
+            for row in result["rows"]
+        ]
+        head = ["precision", "top-1, %", "same answer as float32, %", "largest error, of the largest logit"]
+        tables.append(markdown(head, rows) + "\n" + stated(result))
+    return "\n".join(tables)
 
 
 def extraction_table() -> str:
@@ -276,8 +295,8 @@ def extraction_table() -> str:
             f"{result['model_windows_per_second']:.1f}",
             f"{result['windows_per_second']:.1f}",
             f"{result['of_the_slower_half']:.0%}",
-            f"{hour['mebibytes_above_the_model']:.0f} MiB",
-            f"{hour['frames_asked_for_twice']} of {hour['frames_asked_for']}",
+            "not measured" if hour is None else f"{hour['mebibytes_above_the_model']:.0f} MiB",
+            "not measured" if hour is None else f"{hour['frames_asked_for_twice']} of {hour['frames_asked_for']}",
         ]
         head = ["model", "decoding alone, windows a second", "the model alone", "both", "of the slower half"]
         head += ["an hour's memory above the model's", "frames asked for twice"]
@@ -325,6 +344,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "frames": frames_table,
         "published": published_table,
         "throughput": lambda: throughput_table(brief=False),
+        "goals": goals_table,
         "precision": precision_table,
         "scaling": scaling_table,
         "decode": decode_table,

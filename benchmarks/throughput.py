@@ -5,7 +5,7 @@ Runs on a GPU or a CPU, with random weights::
     python benchmarks/throughput.py --matrix quick --out benchmarks/results/throughput_NAME.json
 
 What is compared stands in one process and takes turns, round by round; a ratio is the median over the rounds. Every
-model gets the same clips. What does not fit into memory is a row that says so.
+model gets the same clips. What does not fit into memory, fails, or finds no time left is a row that says so.
 """
 
 from __future__ import annotations
@@ -15,214 +15,111 @@ import gc
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from ceilings import allocated_at_most, ceilings, describe, synchronize, timed
 from counting import layer_elements, multiply_adds
-from peers import SAME_SIZE, framewise_clip
+from matrix import NUM_FRAMES, PIXELS, REFERENCE, Case, Group, groups
 from provenance import provenance, write_result
-from torch import Tensor, nn
+from torch import Tensor
 
-from ila_models import create_model, quantize_int8
+from ila_models import quantize_int8
 
-Mode = Literal["eager", "autocast", "compiled", "cuda_graph"]
-NUM_FRAMES, PIXELS = 8, 224
-REFERENCE = "frame-wise CLIP"
-WARM_UP = 2
+MINUTES = {"quick": 5.0, "full": 30.0}
+WARM_UP = 3
+"""Calls before the first that counts: compiling, recording a CUDA graph, and playing it for the first time."""
+TIME_IS_UP = "not measured: no time was left"
+OUT_OF_MEMORY = "out of memory"
 
 torch._dynamo.config.recompile_limit = 64  # one piece of code, many models
 
 
 @dataclass(kw_only=True)
-class Case:
-    """One model in one mode.
-
-    Attributes:
-        name: What it is.
-        build: Makes it on the CPU, float32, in evaluation mode.
-        mode: How it runs; ``"autocast"`` keeps float32 weights, every other mode has them in the group's dtype.
-        trains: Measure a training step, forward and backward of all parameters, in place of a forward pass.
-        recomputes: Whether a training step recomputes activations.
-        quantized: Whether the blocks' linear layers have eight bits.
-    """
-
-    name: str
-    build: Callable[[], nn.Module]
-    mode: Mode
-    trains: bool = False
-    recomputes: bool = False
-    quantized: bool = False
-
-
-@dataclass(kw_only=True)
-class Group:
-    """Cases on the same clips, the first compiled reference among them is what ratios are to.
-
-    Attributes:
-        name: What they have in common.
-        batch: Clips at a time.
-        dtype: Of weights and clips.
-        cases: See :class:`Case`.
-    """
-
-    name: str
-    batch: int
-    dtype: torch.dtype
-    cases: list[Case]
-
-
-@dataclass(kw_only=True)
 class Running:
-    """A case that is ready, and what was measured of it."""
+    """A case that is ready, about how many seconds it takes once, and what was measured of it."""
 
     case: Case
     run: Callable[[], Any]
     multiply_adds: int
     elements: int
     weight_bytes: int
-    activation_bytes: int
+    activation_bytes: int | None
+    once: float
     seconds: list[float] = field(default_factory=list)
 
 
-def main() -> None:
-    """Measures group by group, and writes the JSON file after each."""
+def main() -> int:
+    """Measures group by group, and writes the JSON file after each; 1 if a case failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="JSON file to write")
     parser.add_argument(
         "--matrix",
         choices=("quick", "full"),
         default="quick",
-        help="full adds models, batches and training steps; 14 minutes on two cores (default: quick)",
+        help="full adds models, batches and training steps (default: quick)",
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--rounds", type=int, default=7, help="rounds of a group (default: 7)")
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        help="after which no case is begun; every group has its share of them (default: 5, or 30 with --matrix full)",
+    )
     options = parser.parse_args()
     if options.rounds < 2:
         parser.error(f"--rounds {options.rounds}: give 2 or more, for a spread")
+    minutes = MINUTES[options.matrix] if options.minutes is None else options.minutes
+    start = time.monotonic()
     device = torch.device(options.device)
     # On a CPU, a product in float16 takes minutes.
     dtypes = (torch.float32, torch.bfloat16, *([torch.float16] if device.type == "cuda" else []))
     result: dict[str, Any] = {
         "benchmark": "throughput",
-        "command": f"python benchmarks/throughput.py --matrix {options.matrix} --rounds {options.rounds}",
+        "command": f"python benchmarks/throughput.py --matrix {options.matrix} --rounds {options.rounds}"
+        f" --minutes {minutes:g}",
         **provenance(("torch", "timm", "transformers", "torchvision", "torchao")),
         "device": describe(device),
         "frames": NUM_FRAMES,
         "ceilings": ceilings(device, dtypes),
         "rows": [],
     }
-    for group in groups(device, full=options.matrix == "full"):
-        sys.stderr.write(f"{group.name}: {len(group.cases)} cases\n")
-        result["rows"] += measure(group, device, rounds=options.rounds)
+    wanted = list(groups(device, full=options.matrix == "full"))
+    weights = sum(group.weight for group in wanted)
+    share = 0.0
+    for group in wanted:
+        share += group.weight / weights
+        sys.stderr.write(f"{group.name}, batch {group.batch}: {len(group.cases)} cases\n")
+        deadline = start + 60 * minutes * share
+        result["rows"] += measure(group, device, rounds=options.rounds, deadline=deadline)
         if options.out is not None:
             write_result(result, options.out)
     if options.out is None:
         write_result(result, None)
+    failed = [row for row in result["rows"] if "error" in row and row["error"] != TIME_IS_UP]
+    for row in failed:
+        sys.stderr.write(f"{row['name']}, {row['mode']}, batch {row['batch']}: {row['error']}\n")
+    return 1 if any(row["error"] != OUT_OF_MEMORY for row in failed) else 0
 
 
-def groups(device: torch.device, *, full: bool) -> Iterable[Group]:
-    """What is measured on a device."""
-    if device.type == "cpu":
-        modes: tuple[Mode, ...] = ("eager", "compiled") if full else ("eager",)
-        yield Group(
-            name="ila_vit_b16",
-            batch=1,
-            dtype=torch.float32,
-            cases=[*ours("ila_vit_b16", baseline="eager"), *peers(modes)],
-        )
-        # In 16 bits, the plain modes take minutes on processors that lack them.
-        compiled = [case for case in ours("ila_vit_b16", baseline="eager") if case.mode == "compiled"]
-        yield Group(name="ila_vit_b16", batch=1, dtype=torch.bfloat16, cases=compiled)
-        if full:
-            yield Group(name="training", batch=2, dtype=torch.float32, cases=training("ila_vit_b32", "eager"))
-        return
-    batches = {"ila_vit_b16": (32, 128), "ila_vit_l14": (16, 64)} if full else {"ila_vit_b16": (64,)}
-    for architecture, sizes in batches.items():
-        for batch in sizes:
-            compared = peers(("eager", "compiled")) if architecture == "ila_vit_b16" else []
-            yield Group(
-                name=architecture,
-                batch=batch,
-                dtype=torch.bfloat16,
-                cases=[*ours(architecture, baseline="autocast"), *compared],
-            )
-        yield Group(name=f"{architecture}, latency", batch=1, dtype=torch.bfloat16, cases=latency(architecture))
-    if full:
-        yield Group(name="ila_vit_b16", batch=32, dtype=torch.float16, cases=ours("ila_vit_b16", baseline="autocast"))
-        yield Group(name="training", batch=16, dtype=torch.bfloat16, cases=training("ila_vit_b16", "autocast"))
-
-
-def ours(architecture: str, *, baseline: Mode) -> list[Case]:
-    """The released form as anyone would run it, the form for inference, and CLIP on the frames alone."""
-    return [
-        Case(name=REFERENCE, build=lambda: framewise_clip(architecture), mode="compiled"),
-        Case(name=REFERENCE, build=lambda: framewise_clip(architecture), mode="eager"),
-        Case(name="ILA, released form", build=lambda: ila(architecture), mode=baseline),
-        Case(name="ILA, fused", build=lambda: ila(architecture, fused=True), mode="eager"),
-        Case(name="ILA, fused", build=lambda: ila(architecture, fused=True), mode="compiled"),
-        Case(
-            name="ILA, fused, embeddings",
-            build=lambda: ila(architecture, fused=True, num_classes=0),
-            mode="compiled",
-        ),
-        Case(
-            name="ILA, fused, int8",
-            build=lambda: ila(architecture, fused=True),
-            mode="compiled",
-            quantized=True,
-        ),
-    ]
-
-
-def latency(architecture: str) -> list[Case]:
-    """One clip at a time, where starting kernels is what takes the time."""
-    return [
-        Case(name=REFERENCE, build=lambda: framewise_clip(architecture), mode="compiled"),
-        *(
-            Case(name="ILA, fused", build=lambda: ila(architecture, fused=True), mode=mode)
-            for mode in ("eager", "compiled", "cuda_graph")
-        ),
-    ]
-
-
-def peers(modes: tuple[Mode, ...]) -> list[Case]:
-    """Other models of ViT-B's size on the same clips."""
-    return [
-        Case(name=name, build=lambda build=build: build(NUM_FRAMES, PIXELS), mode=mode)
-        for name, build in SAME_SIZE.items()
-        for mode in modes
-    ]
-
-
-def training(architecture: str, eager: Mode) -> list[Case]:
-    """Training steps of the released form."""
-    return [
-        Case(name="ILA, training step", build=lambda: ila(architecture), mode=mode, trains=True, recomputes=recomputes)
-        for mode, recomputes in ((eager, False), (eager, True), ("compiled", False))
-    ]
-
-
-def ila(architecture: str, *, fused: bool = False, num_classes: int | None = None) -> nn.Module:
-    """Our model for clips of eight frames; with 400 classes of text features unless ``num_classes`` says otherwise."""
-    return create_model(architecture, num_frames=NUM_FRAMES, fused=fused, num_classes=num_classes)
-
-
-def measure(group: Group, device: torch.device, *, rounds: int) -> list[dict[str, Any]]:
-    """Rows of a group."""
+def measure(group: Group, device: torch.device, *, rounds: int, deadline: float) -> list[dict[str, Any]]:
+    """Rows of a group; no case is begun that leaves too little time before ``deadline`` (of the monotonic clock)."""
     clips = torch.randn(group.batch, NUM_FRAMES, 3, PIXELS, PIXELS, device=device)
     running: list[Running] = []
     failed: list[tuple[Case, str]] = []
     for case in group.cases:
+        rounds_take = rounds * sum(each.once for each in running)
+        if time.monotonic() + rounds_take > deadline:
+            failed.append((case, TIME_IS_UP))
+            continue
         try:
             running.append(prepare(case, clips, group.dtype, device))
-        except RuntimeError as error:
-            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
-                raise
-            failed.append((case, "out of memory"))
+        # Of models of three other projects under a compiler, one that fails must not take what the others gave along.
+        except Exception as error:
+            failed.append((case, reason(error)))
         if failed and failed[-1][0] is case:  # once the error, which holds what was made so far, is gone
             gc.collect()
             torch.cuda.empty_cache()
@@ -231,14 +128,24 @@ def measure(group: Group, device: torch.device, *, rounds: int) -> list[dict[str
             each.seconds.append(timed(each.run, device))
     reference = next((each for each in running if each.case.name == REFERENCE and each.case.mode == "compiled"), None)
     rows = [row(group, each, reference) for each in running]
-    rows += [{**heading(group, case), "error": reason} for case, reason in failed]
+    rows += [{**heading(group, case), "error": why} for case, why in failed]
     torch._dynamo.reset()
     return rows
 
 
+def reason(error: Exception) -> str:
+    """Why a case has no figures."""
+    said = str(error)
+    if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in said:
+        return OUT_OF_MEMORY
+    return f"{type(error).__name__}: {next(iter(said.strip().splitlines()), '')}"
+
+
 def prepare(case: Case, clips: Tensor, dtype: torch.dtype, device: torch.device) -> Running:
-    """Builds, counts, moves, compiles and warms up a case."""
-    model = case.build()
+    """Builds, counts, compiles and warms up a case."""
+    start = time.perf_counter()
+    with device:
+        model = case.build()
     with torch.device("meta"):
         counted, elements = count_one(case)
     weights_dtype = torch.float32 if case.mode == "autocast" or case.trains else dtype
@@ -267,10 +174,9 @@ def prepare(case: Case, clips: Tensor, dtype: torch.dtype, device: torch.device)
         loss.backward()
         model.zero_grad()
 
-    start = time.perf_counter()
-    for _ in range(WARM_UP):
+    for _ in range(WARM_UP - 1):
         run()
-    synchronize(device)
+    once = timed(run, device)
     sys.stderr.write(f"  {case.name}, {case.mode}: ready in {time.perf_counter() - start:.0f} s\n")
     return Running(
         case=case,
@@ -278,7 +184,8 @@ def prepare(case: Case, clips: Tensor, dtype: torch.dtype, device: torch.device)
         multiply_adds=counted,
         elements=elements,
         weight_bytes=sum(each.numel() * each.element_size() for each in (*model.parameters(), *model.buffers())),
-        activation_bytes=activation_bytes(run, device),
+        activation_bytes=activation_bytes(run, device) if case.mode != "cuda_graph" else None,
+        once=once,
     )
 
 
@@ -290,7 +197,7 @@ def count_one(case: Case) -> tuple[int, int]:
 
 
 def activation_bytes(run: Callable[[], Any], device: torch.device) -> int:
-    """Bytes that a call takes at most, besides what is there before it."""
+    """Bytes that a call takes at most, besides what is there before it (where a CUDA graph holds all that it takes)."""
     if device.type != "cuda":
         return allocated_at_most(run)
     torch.cuda.reset_peak_memory_stats(device)
@@ -335,4 +242,4 @@ def row(group: Group, each: Running, reference: Running | None) -> dict[str, Any
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -97,6 +97,8 @@ NOT_RUN: dict[str, tuple[str, ...]] = {
         " data.validation_annotations=null",
     ),
     "takes several processes, GPUs or machines": (
+        "python -m pytest --noconftest tests/test_gpu.py",
+        "python benchmarks/machine.py --name h200 --minutes 9 --out results",
         "torchrun --nproc-per-node 8 -m ila_models evaluate --model ila_vit_l14 --data kinetics/val --views 4x3"
         " --out results",
         "torchrun --nproc-per-node 8 -m ila_models extract videos/ --model ila_vit_l14 --out features",

@@ -189,11 +189,14 @@ def test_compiled_without_breaks_for_any_clips_and_frames() -> None:
     counter = CompileCounter()
     compiled = torch.compile(model, fullgraph=True, dynamic=True, backend=counter)
     sizes = [(2, 4), (3, 4), (2, 5), (3, 6), (2, 7), (4, 4)]
+    cases = [(4, 12), (17, 8), (1, 8), (2, 2)]  # 16 pairs or more, 16 clips or more, one clip, two frames
+    more = [(64, 3), (7, 16), (1, 5), (5, 5), (20, 4), (1, 40), (3, 2)]
     with torch.inference_mode():
-        for clips, frames in sizes:
-            video = make_clips(model, clips=clips, frames=frames)
-            assert_same(compiled(video), model(video))
-    assert counter.frame_count <= 2  # CPU convolutions know two kinds of batches: below 16 maps, and from there on
+        for chosen, graphs in ((sizes, 2), (cases, 6), (more, 7)):
+            for clips, frames in chosen:
+                video = make_clips(model, clips=clips, frames=frames)
+                assert_same(compiled(video), model(video))
+            assert counter.frame_count <= graphs
     torch._dynamo.reset()
 
 
