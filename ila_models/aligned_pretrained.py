@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import timm
 
 from .aligned_vit import AlignedViT, build_aligned_vit
 from .data.transforms import create_transform
 from .image_model import ImageModelRecipe, structure_digest
-from .text import check_class_names
+from .text import check_names_of_classes
 from .weights.aligned import AlignedCheckpoint, read_aligned
 from .weights.download import resolve_checkpoint
 from .weights.errors import CheckpointError
@@ -37,7 +36,8 @@ def load_aligned_vit(
     Args:
         source: A folder (``"local-dir:PATH"`` or the path), its ``model.safetensors``, or a repository of the Hub
             (``"hf-hub:owner/name"``, with ``@revision`` if need be).
-        num_classes: A fresh classifier with this many classes; 0 for video vectors. None keeps the file's.
+        num_classes: Another number than the file's makes a fresh classifier of so many classes; 0 makes none, for
+            video vectors. None, or the file's own number, keeps the file's.
         class_names: Names of the classes, in order; None takes the file's.
         fused: Rearrange the model for inference.
 
@@ -50,17 +50,12 @@ def load_aligned_vit(
             model; a subclass of ValueError.
         ValueError: ``class_names`` do not fit the classes.
     """
-    if isinstance(source, str) and source.startswith("local-dir:"):
-        source = Path(source.removeprefix("local-dir:"))
     checkpoint = read_aligned(resolve_checkpoint(source))
     model = _built(checkpoint)
-    if num_classes is not None:
+    if num_classes not in (None, model.num_classes):
         model.reset_classifier(num_classes, class_names=class_names)
     elif class_names is not None:
-        names = check_class_names(class_names)
-        if len(names) != model.num_classes:
-            raise ValueError(f"{len(names)} class_names for a model of {model.num_classes} classes: name all, in order")
-        model.class_names = names
+        model.class_names = check_names_of_classes(class_names, model.num_classes)
     return model.fuse() if fused else model
 
 

@@ -19,6 +19,7 @@ from .blocks.fused import AddsFused
 from .blocks.residual import AddsAligned
 from .configs import AlignedConfig, AlignmentTarget, InteractiveBlock
 from .contracts import check_alignment_numbers, check_video
+from .one_pass import OnePass
 
 if TYPE_CHECKING:
     from transformers import TimesformerForVideoClassification, TimesformerModel
@@ -90,6 +91,7 @@ class AlignedTimesformer(nn.Module):
         self.model = model
         self.num_frames: int = model.config.num_frames
         self.alignment_loss: Tensor | None = None
+        self._one_pass = OnePass()
 
     @property
     def _layers(self) -> list[Any]:
@@ -119,15 +121,16 @@ class AlignedTimesformer(nn.Module):
         check_video(video, (size, size), next(self.parameters()).dtype)
         if video.shape[1] != self.num_frames:
             raise ValueError(f"video has T = {video.shape[1]} frames: this TimeSformer was built for {self.num_frames}")
-        found: Any = self.model(pixel_values=video)
+        with self._one_pass.held():
+            found: Any = self.model(pixel_values=video)
+            alignments = self.alignments
+            losses = [each.similarity_loss for each in alignments if each.similarity_loss is not None]
+            self.alignment_loss = torch.stack(losses).sum() if losses else None
+            maps = [cast("AlignmentMaps", each.maps) for each in alignments]
+            for each in alignments:
+                # They belong to this pass's graph, which a model must not keep, nor a copy of it.
+                each.maps = each.similarity_loss = None
         output: Tensor = found.logits if hasattr(found, "logits") else found.last_hidden_state[:, 0]
-        alignments = self.alignments
-        losses = [each.similarity_loss for each in alignments if each.similarity_loss is not None]
-        self.alignment_loss = torch.stack(losses).sum() if losses else None
-        maps = [cast("AlignmentMaps", each.maps) for each in alignments]
-        for each in alignments:
-            # They belong to this pass's graph, which a model must not keep, nor a copy of it.
-            each.maps = each.similarity_loss = None
         if not return_points:
             return output
         return output, AlignmentMaps(*(torch.stack(each) for each in zip(*maps, strict=True)))

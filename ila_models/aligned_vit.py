@@ -33,6 +33,7 @@ from .image_model import (
     probe,
     recipe_of,
 )
+from .one_pass import OnePass
 from .temporal import TemporalHead
 from .text import check_class_names
 
@@ -170,6 +171,8 @@ class AlignedViT(nn.Module):
         self.temporal.init_identity()
         self.alignment_loss: Tensor | None = None
         self._recipe = recipe
+        # Image models call their blocks themselves, so that what a pass needs and gives is kept in the blocks.
+        self._one_pass = OnePass()
 
     @property
     def _image_model(self) -> ImageModel:
@@ -224,15 +227,16 @@ class AlignedViT(nn.Module):
         """Tokens, as :meth:`forward_features`, with the points and masks of every block as :meth:`forward` has them."""
         check_video(video, self.img_size, self.temporal.pos_embed.dtype)
         blocks = self.blocks
-        for block in blocks:
-            block.num_frames = video.shape[1]
-        tokens = self._image_model.forward_features(video.flatten(0, 1)).unflatten(0, video.shape[:2])
-        losses = [block.similarity_loss for block in blocks if block.similarity_loss is not None]
-        self.alignment_loss = torch.stack(losses).sum() if losses else None
-        maps = [cast("AlignmentMaps", block.maps) for block in blocks]
-        for block in blocks:
-            # They belong to this pass's graph, which a model must not keep, nor a copy of it.
-            block.maps = block.similarity_loss = None
+        with self._one_pass.held():
+            for block in blocks:
+                block.num_frames = video.shape[1]
+            tokens = self._image_model.forward_features(video.flatten(0, 1)).unflatten(0, video.shape[:2])
+            losses = [block.similarity_loss for block in blocks if block.similarity_loss is not None]
+            self.alignment_loss = torch.stack(losses).sum() if losses else None
+            maps = [cast("AlignmentMaps", block.maps) for block in blocks]
+            for block in blocks:
+                # They belong to this pass's graph, which a model must not keep, nor a copy of it.
+                block.maps = block.similarity_loss = None
         return tokens, AlignmentMaps(*(torch.stack(each) for each in zip(*maps, strict=True)))
 
     def forward_frames(self, x: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from .ila_vit import ILAVisionTransformer
 from .pretrained import pretrained_file
 from .text import TextEncoder, check_class_names
 from .weights.checkpoint import Checkpoint
-from .weights.download import resolve_checkpoint
+from .weights.download import HUB, LOCAL, resolve_checkpoint
 from .weights.errors import CheckpointError
 from .weights.loading import load_into
 from .weights.manifest import Record, default_record, preprocessing, records
@@ -65,8 +65,9 @@ def create_model(
             tag ``openai``. Names that are weights load them anyway.
         checkpoint_path: Load this file, or this Hub repository (``hf-hub:owner/name``), whatever its layout: ours,
             released ILA, or CLIP of OpenAI, transformers, open_clip or timm.
-        num_classes: A new linear head with this many classes; 0 for video embeddings [B, E]. None keeps the head of the
-            checkpoint; without one, the tag's or Kinetics-400's.
+        num_classes: A linear head with this many classes: a new one, unless the checkpoint has a linear head of just
+            as many; 0 for video embeddings [B, E]. None keeps the head of the checkpoint; without one, the tag's or
+            Kinetics-400's.
         class_names: Names for a text head to choose among (this takes CLIP's text tower), or the names of a linear
             head's classes, in order.
         text_encoder: CLIP's text tower, where the weights bring none; see :func:`load_text_encoder`.
@@ -192,15 +193,14 @@ def load_text_encoder(source: str | os.PathLike[str]) -> TextEncoder:
         )
     if problems := [*checkpoint.missing, *checkpoint.misshapen]:
         raise CheckpointError(f"{checkpoint.path}: its text tower is incomplete or damaged: {', '.join(problems)}")
-    return TextEncoder.from_tensors(checkpoint.text_tensors)
+    encoder = TextEncoder.from_tensors(checkpoint.text_tensors)
+    encoder.logit_scale = checkpoint.tensors.get("head.logit_scale")
+    return encoder
 
 
-def _named_weights(name: str) -> str | Path | None:
+def _named_weights(name: str) -> str | None:
     """The weights that a name is, as ``checkpoint_path`` takes them; None if it is the name of a model."""
-    prefix, _, rest = name.partition(":")
-    if prefix == "local-dir":
-        return Path(rest)
-    return name if prefix == "hf-hub" else None
+    return name if name.startswith((LOCAL, HUB)) else None
 
 
 def _find(name: str, *, pretrained: bool) -> tuple[str, Record | None]:
@@ -292,6 +292,9 @@ def _from_checkpoint(
     load_into(model, checkpoint, config, keep_head=keep_head)
     if checkpoint.kind == "clip":
         model.init_identity()
+        model.lacks_logit_scale = "head.logit_scale" not in checkpoint.tensors
+    if model.has_text_head and not checkpoint.video_prompts:
+        model.set_video_prompts(False)
     model.text_tensors = {name: tensor.clone() for name, tensor in checkpoint.text_tensors.items()}
     model.class_names = checkpoint.class_names if keep_head else None
     return model
@@ -361,9 +364,10 @@ def _base_model(architecture: str | None, record: Record | None, checkpoint: Che
         return None
     if record is not None:
         return record.base_model
-    # Released files and CLIP's own started from CLIP; what a file of ours started from is for its publisher to say.
+    # Released files started from OpenAI's CLIP. Whose a file of CLIP's sizes is, and what a file of ours started from,
+    # is for its publisher to say.
     known = [each.base_model for each in records().values() if each.architecture == architecture]
-    return None if checkpoint.is_ours or not known else known[0]
+    return None if checkpoint.is_ours or checkpoint.kind == "clip" or not known else known[0]
 
 
 def _matching(names: Iterable[str], pattern: str) -> list[str]:

@@ -8,6 +8,7 @@ of a token, E channels of CLIP's joint embedding, C classes.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, cast
 
@@ -23,6 +24,8 @@ from .heads import LinearHead, TextHead
 from .layers import LayerNorm, PatchEmbed
 from .temporal import TemporalHead, resample_frames
 from .text import TextEncoder, check_class_names
+
+_logger = logging.getLogger(__name__)
 
 
 class _Run(NamedTuple):
@@ -52,6 +55,7 @@ class ILAVisionTransformer(nn.Module):
         pretrained_cfg: What the weights expect: pixels, frames, mean, std, interpolation, sampling; and the views
             (clips, crops) by which their accuracy is told.
         text_tensors: CLIP's text tower that came with the weights, under OpenAI's names; empty without one.
+        lacks_logit_scale: Whether the weights brought no scale of logits: the next text tower's is taken then.
         alignment_loss: Summed similarity loss of the last training forward, a scalar with a graph; None before, and
             in a model without alignment.
         is_quantized: Whether :func:`~ila_models.quantize.quantize_int8` has changed the layers.
@@ -86,6 +90,7 @@ class ILAVisionTransformer(nn.Module):
         self.pretrained_cfg = {}
         self.class_names: tuple[str, ...] | None = None
         self.text_tensors: dict[str, Tensor] = {}
+        self.lacks_logit_scale = False
         self.alignment_loss: Tensor | None = None
         self.is_quantized = False
 
@@ -259,6 +264,19 @@ class ILAVisionTransformer(nn.Module):
                 )
             text_encoder = TextEncoder.from_tensors(self.text_tensors)
         self.set_text_features(class_features(text_encoder, names, templates=templates), names)
+        if self.lacks_logit_scale:
+            self._take_logit_scale(text_encoder)
+
+    @torch.no_grad()
+    def _take_logit_scale(self, text_encoder: TextEncoder) -> None:
+        if text_encoder.logit_scale is None:
+            _logger.warning(
+                "neither the image tower's weights nor the text tower's bring CLIP's logit_scale: the classes' order is"
+                " right, but their probabilities are too even"
+            )
+            return
+        cast("TextHead", self.head).logit_scale.copy_(text_encoder.logit_scale)
+        self.lacks_logit_scale = False
 
     def set_text_features(self, features: Tensor, names: Sequence[str] | None = None) -> None:
         """Makes the text head compare with ``features`` [C, E], CLIP text features that are not normalised.
@@ -285,7 +303,8 @@ class ILAVisionTransformer(nn.Module):
         if checked is not None and len(checked) != num_classes:
             raise ValueError(f"{len(checked)} class_names for num_classes={num_classes}: give one name per class")
         head = self._make_head("linear" if num_classes else "none", num_classes)
-        self.head = head.to(device=self.pos_embed.device, dtype=self.pos_embed.dtype)
+        # A new module is in training mode, where dropout makes answers random.
+        self.head = head.to(device=self.pos_embed.device, dtype=self.pos_embed.dtype).train(self.training)
         self.class_names = checked
 
     def get_classifier(self) -> nn.Module:

@@ -26,11 +26,11 @@ def pair_frames(frames: Tensor, target: AlignmentTarget) -> tuple[Tensor, Tensor
     """
     if target == "neighbours":
         return frames[:, :-1], frames[:, 1:]
-    middle = middle_frame(frames.shape[1]) if target == "middle" else 0
-    before, common, after = frames[:, :middle], frames[:, middle : middle + 1], frames[:, middle + 1 :]
-    earlier = torch.cat([before, common.expand_as(after)], dim=1)
-    later = torch.cat([common.expand_as(before), after], dim=1)
-    return earlier, later
+    count = frames.shape[1]
+    common = common_frame(count, target)
+    # By index, not by slices, of which a graph for any number of frames would have to know which are empty.
+    places = torch.arange(count, device=frames.device)
+    return frames[:, places[:-1].clamp(max=common)], frames[:, places[1:].clamp(min=common)]
 
 
 def to_frames(earlier: Tensor, later: Tensor, target: AlignmentTarget) -> Tensor:
@@ -46,10 +46,15 @@ def to_frames(earlier: Tensor, later: Tensor, target: AlignmentTarget) -> Tensor
     """
     if target == "neighbours":
         return combine_neighbours(earlier, later)
-    middle = middle_frame(earlier.shape[1] + 1) if target == "middle" else 0
+    count = earlier.shape[1] + 1
+    common = common_frame(count, target)
+    places = torch.arange(count, device=earlier.device).view(-1, *[1] * (earlier.ndim - 2))
     # The common frame is the later one of the pairs with those before it, the earlier one of the others.
-    common = torch.cat([later[:, :middle], earlier[:, middle:]], dim=1).mean(dim=1, keepdim=True)
-    return torch.cat([earlier[:, :middle], common, later[:, middle:]], dim=1)
+    of_common = torch.where(places[:-1] < common, later, earlier).mean(dim=1, keepdim=True)
+    of_others = torch.where(
+        places < common, torch.cat([earlier, earlier[:, -1:]], dim=1), torch.cat([later[:, :1], later], dim=1)
+    )
+    return torch.where(places == common, of_common, of_others)
 
 
 def combine_neighbours(earlier: Tensor, later: Tensor) -> Tensor:
@@ -68,6 +73,6 @@ def combine_neighbours(earlier: Tensor, later: Tensor) -> Tensor:
     return (with_next + with_previous) / 2
 
 
-def middle_frame(num_frames: int) -> int:
-    """The number of the middle frame; of an even number of frames, the later one of two."""
-    return num_frames // 2
+def common_frame(num_frames: int, target: AlignmentTarget) -> int:
+    """The number of the frame that all are aligned with: the first, or the middle one, of two the later."""
+    return num_frames // 2 if target == "middle" else 0

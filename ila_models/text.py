@@ -32,11 +32,28 @@ def check_class_names(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def check_names_of_classes(names: Sequence[str], num_classes: int) -> tuple[str, ...]:
+    """:func:`check_class_names` of a model's classes.
+
+    Raises:
+        TypeError: As there.
+        ValueError: As there, or there are more or fewer names than classes.
+    """
+    checked = check_class_names(names)
+    if len(checked) != num_classes:
+        raise ValueError(f"{len(checked)} class_names for a model of {num_classes} classes: name all, in order")
+    return checked
+
+
 class TextEncoder(nn.Module):
     """CLIP's text tower: names to features [names, E], not normalised.
 
     77 positions, a causal mask, QuickGELU, the feature at the end-of-text token, then the projection to the joint
     embedding.
+
+    Attributes:
+        logit_scale: The logarithm of CLIP's scale of logits, where the tower's file has it; a model whose image tower
+            came without one takes it over.
     """
 
     def __init__(
@@ -57,6 +74,7 @@ class TextEncoder(nn.Module):
         from open_clip.transformer import QuickGELU, TextTransformer
 
         self.embed_dim = embed_dim
+        self.logit_scale: Tensor | None = None
         self.tokenizer = SimpleTokenizer(context_length=context_length)
         self.tower = TextTransformer(
             context_length=context_length,

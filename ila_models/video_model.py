@@ -6,7 +6,6 @@ What they have in common is enough to predict, to take features and to be saved:
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from .aligned_pretrained import load_aligned_vit
@@ -15,7 +14,7 @@ from .class_features import BARE_NAMES
 from .factory import create_model
 from .ila_vit import ILAVisionTransformer
 from .weights.aligned import is_aligned_file
-from .weights.download import resolve_checkpoint
+from .weights.download import HUB, LOCAL, resolve_checkpoint
 
 VideoModel: TypeAlias = ILAVisionTransformer | AlignedViT
 
@@ -35,11 +34,11 @@ def create_video_model(name: str, **arguments: Any) -> VideoModel:
     Raises:
         ValueError: As those two, or an argument does not go with an image model with alignment.
     """
-    if not name.startswith(("local-dir:", "hf-hub:")):
+    if not name.startswith((LOCAL, HUB)):
         return create_model(name, **arguments)
-    path = resolve_checkpoint(Path(name.removeprefix("local-dir:")) if name.startswith("local-dir:") else name)
+    path = resolve_checkpoint(name)
     if not is_aligned_file(path):
-        return create_model(f"local-dir:{path}", **arguments)  # which is not asked of the Hub a second time
+        return create_model(f"{LOCAL}{path}", **arguments)  # which is not asked of the Hub a second time
     said = {
         key: value
         for key, value in arguments.items()

@@ -85,6 +85,9 @@ def test_another_classifier_and_the_form_for_inference(folder: Path) -> None:
         torch.testing.assert_close(load_aligned_vit(folder, fused=True)(clips), expected, rtol=1e-4, atol=1e-4)
         assert load_aligned_vit(folder, num_classes=4)(clips).shape == (2, 4)
         assert load_aligned_vit(folder, num_classes=0)(clips).shape == (2, 384)
+    kept = load_aligned_vit(folder, num_classes=len(NAMES))
+    assert torch.equal(kept.get_classifier().weight, model.get_classifier().weight)
+    assert kept.class_names == NAMES
     assert load_aligned_vit(folder, class_names=list(reversed(NAMES))).class_names == tuple(reversed(NAMES))
     with pytest.raises(ValueError, match="1 class_names for a model of 7 classes: name all, in order"):
         load_aligned_vit(folder, class_names=["only"])
@@ -216,7 +219,10 @@ def test_what_cannot_be_saved(tmp_path: Path) -> None:
         save_pretrained(foreign, tmp_path)
     named = aligned_model()
     named.class_names = ("a", "b")
-    with pytest.raises(ValueError, match="2 class_names for 7 classes: name all, in order"):
+    with pytest.raises(ValueError, match="2 class_names for a model of 7 classes: name all, in order"):
+        save_pretrained(named, tmp_path)
+    named.class_names = ("a", "a", *"bcdef")
+    with pytest.raises(ValueError, match="class names are repeated: 'a'"):
         save_pretrained(named, tmp_path)
     foreign.pretrained_cfg = dict(named.pretrained_cfg)
     with pytest.raises(ValueError, match=r"was not made by timm\.create_model"):

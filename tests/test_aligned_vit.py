@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -67,6 +68,22 @@ def test_frames_see_each_other_and_clips_do_not(learned: AlignedViT) -> None:
         changed = clips.clone()
         changed[:, 2] = torch.randn_like(changed[:, 2])
         assert not torch.allclose(frames_of(learned, changed)[:, 1], frames[:, 1], atol=1e-3)
+
+
+def test_threads_that_share_a_model_get_their_own_answers(learned: AlignedViT) -> None:
+    wide, long = clips_for(learned), torch.cat([clips_for(learned)[:1]] * 2, dim=1)
+    with torch.inference_mode():
+        expected = [learned(clips, return_points=True) for clips in (wide, long)]
+
+    def run(number: int) -> bool:
+        with torch.inference_mode():
+            logits, maps = learned((wide, long)[number % 2], return_points=True)
+        want, want_maps = expected[number % 2]
+        return torch.allclose(logits, want, atol=1e-4) and torch.allclose(maps.points, want_maps.points, atol=1e-4)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(pool.map(run, range(40)))
+    assert torch.equal(copy.deepcopy(learned)(wide), learned(wide)), "a copy has a lock of its own"
 
 
 def test_recomputed_activations_change_nothing(learned: AlignedViT) -> None:

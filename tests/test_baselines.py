@@ -37,6 +37,16 @@ def run(block: FrameBlock, x: Tensor) -> Tensor:
 # Equations
 
 
+@pytest.mark.parametrize("form", BASELINES)
+def test_mixed_precision(form: AlignmentForm) -> None:
+    block = make_block(replace(TINY, alignment=form)).eval()
+    x = torch.randn(2, 3, 5, 64)
+    expected = run(block, x)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = run(block, x)
+    torch.testing.assert_close(found.float(), expected, rtol=0.05, atol=0.05)
+
+
 @pytest.mark.parametrize("form", ["residual", "none", "divided_space_time", "guided"])
 def test_a_fresh_block_is_clip_s_on_every_frame(form: AlignmentForm) -> None:
     block, plain = make_block(replace(TINY, alignment=form)).eval(), FrameBlock(64).eval()

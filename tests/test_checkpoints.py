@@ -37,6 +37,7 @@ from released import read_model, released_state
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+import ila_models
 from ila_models import CheckpointError, create_model
 from ila_models.configs import ILAConfig
 from ila_models.heads import CLIP_LOGIT_SCALE
@@ -561,3 +562,26 @@ def test_header_of_ours_that_cannot_be_read(tmp_path: Path, header: str, reason:
     save_file({"cls_token": torch.zeros(1)}, path, metadata={"ila_models": header})
     with pytest.raises(CheckpointError, match=rf"{re.escape(str(path))}: .*{reason}"):
         read_checkpoint(path)
+
+
+def test_the_scale_of_logits_comes_with_the_text_tower(
+    tiny_clip: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    both, image = tmp_path / "both.pt", tmp_path / "image.pt"
+    write_plain(both, openai_clip().state_dict() | {"logit_scale": torch.tensor(3.0)})
+    write_plain(image, timm_clip().state_dict())
+    whole = create_model(tiny_clip, checkpoint_path=both, class_names=["a", "b"])
+    assert whole.head.logit_scale.item() == 3.0
+    encoder = ila_models.load_text_encoder(both)
+    joined = create_model(tiny_clip, checkpoint_path=image, class_names=["a", "b"], text_encoder=encoder)
+    assert joined.head.logit_scale.item() == 3.0
+    assert joined.pretrained_cfg["base_model"] is None, "whose CLIP it is, nobody says"
+    encoder.logit_scale = None
+    create_model(tiny_clip, checkpoint_path=image, class_names=["a", "b"], text_encoder=encoder)
+    assert "probabilities are too even" in caplog.text
+
+
+def test_a_default_device_is_no_harm_to_files_of_torch(tmp_path: Path) -> None:
+    write_plain(tmp_path / "clip.pt", openai_clip().state_dict())
+    with torch.device("meta"):
+        assert read_checkpoint(tmp_path / "clip.pt").kind == "clip"

@@ -17,7 +17,7 @@ from tiny import make_clips
 
 import ila_models
 from ila_models.cli.main import main
-from ila_models.configs import HeadKind, InteractiveBlock
+from ila_models.configs import AlignmentForm, AlignmentTarget, HeadKind, InteractiveBlock
 from ila_models.ila_vit import ILAVisionTransformer
 
 SIZES = [(1, 3), (2, 4), (3, 7), (17, 3), (1, 16)]
@@ -65,6 +65,17 @@ def test_an_exported_program_is_saved_and_loaded(tmp_path: Path) -> None:
         video = make_clips(model, clips=clips, frames=frames)
         with torch.inference_mode():
             assert_same(loaded(video), model(video))
+
+
+@pytest.mark.parametrize("target", ["first", "middle"])
+@pytest.mark.parametrize("form", ["residual", "token", "neighbour_average"])
+def test_a_common_frame_is_found_among_any_number(form: AlignmentForm, target: AlignmentTarget) -> None:
+    model = trained(head="linear", alignment=form, alignment_target=target)
+    program = ila_models.export_program(model).module()
+    for clips, frames in SIZES:
+        video = make_clips(model, clips=clips, frames=frames)
+        with torch.inference_mode():
+            assert_same(program(video), model(video))
 
 
 def test_two_frames_are_too_few_for_a_graph() -> None:

@@ -31,6 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "layers": {"configs"},
     "pairing": {"configs"},
     "alignment": {"pairing", "layers", "configs"},
+    "one_pass": set(),
     "text": {"layers", "configs"},
     "class_features": {"text", "settings", "weights"},
     "temporal": {"layers", "configs"},
@@ -39,8 +40,8 @@ ALLOWED: dict[str, set[str]] = {
     "contracts": {"blocks", "alignment", "configs"},
     "ila_vit": {"contracts", "blocks", "temporal", "heads", "class_features", "text", "alignment", "layers", "configs"},
     "image_model": {"configs", "data"},
-    "aligned_vit": {"image_model", "contracts", "blocks", "temporal", "text", "alignment", "configs"},
-    "aligned_timesformer": {"contracts", "blocks", "alignment", "configs"},
+    "aligned_vit": {"image_model", "contracts", "blocks", "temporal", "text", "one_pass", "alignment", "configs"},
+    "aligned_timesformer": {"contracts", "blocks", "one_pass", "alignment", "configs"},
     "aligned_pretrained": {"aligned_vit", "image_model", "text", "weights", "data"},
     "video_model": {"aligned_pretrained", "aligned_vit", "factory", "ila_vit", "class_features", "weights"},
     # `temporal` and `layers` only for resampling position embeddings; weights never build models.
@@ -55,7 +56,7 @@ ALLOWED: dict[str, set[str]] = {
     "quantize": {"ila_vit"},
     "doctor": {"factory", "pretrained", "weights", "data", "version"},
     "demo": {"visualize", "predict", "factory", "weights", "data"},
-    "publishing": {"aligned_pretrained", "aligned_vit", "image_model", "video_model", "app", "demo"}
+    "publishing": {"aligned_pretrained", "aligned_vit", "image_model", "video_model", "app", "demo", "text"}
     | {"info", "factory", "convert", "pretrained", "ila_vit", "weights", "data", "configs", "version"},
     "training": {
         "aligned_vit",
@@ -65,6 +66,7 @@ ALLOWED: dict[str, set[str]] = {
         "publishing",
         "alignment",
         "heads",
+        "weights",
         "data",
         "configs",
     },

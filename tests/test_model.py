@@ -352,6 +352,17 @@ def test_reset_to_a_new_linear_head(head: HeadKind) -> None:
     assert model.class_names is None
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_a_new_head_is_in_the_model_s_mode(training: bool) -> None:
+    model = make_model().train(training)
+    model.reset_classifier(3)
+    assert all(module.training == training for module in model.head.modules())
+    with torch.no_grad():
+        video = torch.randn(1, 64)
+        first, second = (model.forward_logits(video, torch.empty(1, 4, 17, 64)) for _ in range(2))
+    assert torch.equal(first, second) != training, "dropout is for training"
+
+
 def test_classifier_of_a_text_head_is_the_head(model: ILAVisionTransformer) -> None:
     assert model.has_text_head
     assert model.get_classifier() is model.head

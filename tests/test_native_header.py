@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from ila_models import CheckpointError, convert_checkpoint
+from ila_models.weights.manifest import preprocessing
 from ila_models.weights.recognise import read_checkpoint
 
 
@@ -48,6 +49,10 @@ def test_what_was_written_is_read(converted: Path) -> None:
         ({"class_names": ["one"]}, "class_names"),
         ({"class_names": 3}, "TypeError"),
         ({"preprocessing": [1]}, "preprocessing"),
+        ({"preprocessing": preprocessing("ila") | {"resize_ratio": 120}}, "resize_ratio=120"),
+        ({"preprocessing": preprocessing("ila") | {"std": ["a", "b", "c"]}}, "std="),
+        ({"preprocessing": {"mean": [0, 0, 0]}}, "std"),
+        ({"video_prompts": "no"}, "video_prompts"),
         ({"source": "elsewhere"}, "source"),
         ({"config": {"width": 64}}, "img_size"),
         ({"config": {"img_size": [64, 64], "widht": 64}}, "widht"),
@@ -59,6 +64,12 @@ def test_a_header_that_describes_no_model(
 ) -> None:
     with pytest.raises(CheckpointError, match=rf"changed.safetensors: its ila_models header .*{reason}"):
         read_checkpoint(changed(converted, tmp_path, **entries))
+
+
+def test_a_header_changes_nothing_but_the_input_contract(converted: Path, tmp_path: Path) -> None:
+    more = {"img_size": [8, 8], "architecture": "another", "license": "mine"}
+    path = changed(converted, tmp_path, preprocessing=preprocessing("ila") | more)
+    assert read_checkpoint(path).preprocessing == preprocessing("ila")
 
 
 def test_a_later_version(converted: Path, tmp_path: Path) -> None:

@@ -70,6 +70,64 @@ def answers(model: nn.Module) -> torch.Tensor:
     return model(clips) if not model.has_text_head or model.num_classes else model.forward_features(clips)
 
 
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (["a", "b"], "2 class_names for a model of 5 classes: name all, in order"),
+        (["a", "a", "b", "c", "d"], "class names are repeated: 'a'"),
+        (["a", "b", "c", "d", 3], r"class names must be strings, got 3 \(int\)"),
+    ],
+)
+def test_names_that_no_file_may_have_leave_the_file_before(names: Any, reason: str, tmp_path: Path) -> None:
+    model = own_model("linear")
+    folder = save_pretrained(model, tmp_path / "model")
+    before = (folder / "model.safetensors").read_bytes()
+    model.class_names = names
+    with pytest.raises((ValueError, TypeError), match=reason):
+        save_pretrained(model, folder)
+    assert (folder / "model.safetensors").read_bytes() == before
+    model.class_names = list("abcde")
+    save_pretrained(model, folder)
+    assert create_model(f"local-dir:{folder}").class_names == tuple("abcde")
+
+
+def test_a_head_without_video_prompts_stays_without(tmp_path: Path) -> None:
+    model = own_model()
+    model.set_video_prompts(False)
+    again = create_model(f"local-dir:{save_pretrained(model, tmp_path / 'model')}")
+    assert not again.has_video_prompts
+    clips = make_clips(model)
+    with torch.inference_mode():
+        assert torch.equal(again(clips), model(clips))
+
+
+def test_a_form_that_has_no_pair_features_may_be_small(tmp_path: Path) -> None:
+    model = own_model("linear", alignment="none", alignment_width=4096)
+    again = create_model(f"local-dir:{save_pretrained(model, tmp_path / 'model')}")
+    assert again.config == model.config
+
+
+def test_a_folder_that_is_not_there_is_not_looked_for_on_the_hub(hub: HubServer, tmp_path: Path) -> None:
+    for source in ("local-dir:runs/b16", Path("runs/b16")):
+        with pytest.raises(FileNotFoundError, match=r"'runs/b16': no such file or folder \(in "):
+            verify(source)
+    with pytest.raises(FileNotFoundError, match=r"'runs/b16': no such file or folder \(in "):
+        create_model("local-dir:runs/b16")
+    with pytest.raises(FileNotFoundError, match=r"'runs/b16': no such file or folder \(in "):
+        timm.create_model("aligned_vit", pretrained_cfg={"source": "local-dir", "file": "runs/b16"})
+    assert hub.requests == []
+    with pytest.raises(CheckpointError, match="'runs/b16': there is no such file or folder, and the Hub has no repo"):
+        create_model("ila_vit_b16", checkpoint_path="runs/b16")
+
+
+@pytest.mark.parametrize("under", [None, "state_dict", "model"])
+def test_a_state_dict_of_ours_is_not_taken_for_a_broken_clip(under: str | None, tmp_path: Path) -> None:
+    state = own_model("linear").state_dict()
+    torch.save(state if under is None else {under: state}, tmp_path / "mine.pth")
+    with pytest.raises(CheckpointError, match=r"state dict of an ila_models model.*model\.load_state_dict\(\.\.\.\)"):
+        create_model("ila_vit_b16", checkpoint_path=tmp_path / "mine.pth")
+
+
 @pytest.mark.parametrize("kind", MODELS)
 def test_a_folder_gives_the_model_back(kind: str, tmp_path: Path) -> None:
     model = MODELS[kind]()

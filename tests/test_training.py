@@ -15,22 +15,24 @@ import pytest
 import torch
 import yaml
 from accelerate.state import AcceleratorState
-from checkpoint_files import name_architecture
+from checkpoint_files import CLIP_CONFIG, name_architecture, openai_clip, write_plain
 from failures import FORK, in_child, use_small_disk
 from shard_files import write_shard
 from tiny import TINY
 from torch import Tensor
 
-from ila_models import create_model
+from ila_models import create_model, save_pretrained
 from ila_models.cli.main import main
 from ila_models.configs import ILAConfig
 from ila_models.data.motion import MOTION_CLASSES, motion_clips, write_motion_videos
 from ila_models.training import engine
 from ila_models.training.checkpoint import load_state
-from ila_models.training.config import TrainingConfig, parse_config
+from ila_models.training.config import ModelSection, TrainingConfig, parse_config
 from ila_models.training.engine import train
 from ila_models.training.errors import TrainingError
 from ila_models.training.log import read_log
+from ila_models.training.start import make_model
+from ila_models.weights.manifest import preprocessing
 
 SMALL: dict[str, dict[str, Any]] = {
     "model": {"name": "ila_vit_b16", "num_frames": 4, "dropout": 0.2, "drop_path_rate": 0.1},
@@ -361,6 +363,27 @@ def test_training_on_files(videos: Path, tmp_path: Path) -> None:
     result = train(made, tmp_path, stop_after=5)
     assert result.accuracy is not None
     assert (result.accuracy.clips, result.accuracy.broken) == (20, 0)
+
+
+def test_a_run_from_clip_s_weights_has_the_released_models_input(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_plain(tmp_path / "clip.pt", openai_clip().state_dict())
+    name_architecture("ila_vit_b16", replace(CLIP_CONFIG, alignment_width=8), monkeypatch)
+    made = config(
+        model={"checkpoint": str(tmp_path / "clip.pt"), "head": "linear"},
+        data={"kind": "videos", "train": str(videos), "num_workers": 0},
+        schedule={"epochs": 1, "warmup_epochs": 0},
+    )
+    train(made, tmp_path / "run")
+    trained = create_model(f"local-dir:{tmp_path / 'run' / 'model'}")
+    contract = preprocessing("ila")
+    assert {key: trained.pretrained_cfg[key] for key in contract} == contract
+    # What was trained before keeps its input.
+    trained.pretrained_cfg |= preprocessing("motion")
+    save_pretrained(trained, tmp_path / "mine")
+    again = make_model(ModelSection(name="ila_vit_b16", checkpoint=str(tmp_path / "mine")), trained.class_names)
+    assert again.pretrained_cfg["resize_ratio"] == preprocessing("motion")["resize_ratio"]
 
 
 def test_shards_train_as_their_videos_do(videos: Path, tmp_path: Path) -> None:

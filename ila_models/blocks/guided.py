@@ -48,8 +48,9 @@ def matching_order(patches: Tensor) -> Tensor:
         from scipy.optimize import linear_sum_assignment
     except ImportError as error:
         raise RuntimeError("alignment='guided' takes scipy: pip install 'ila-models[ablation]'") from error
-    normed = F.normalize(patches.float(), dim=-1)
-    likeness = torch.einsum("btnd,btmd->btnm", normed[:, :-1], normed[:, 1:]).cpu().numpy()
+    with torch.autocast(patches.device.type, enabled=False):
+        normed = F.normalize(patches.float(), dim=-1)
+        likeness = torch.einsum("btnd,btmd->btnm", normed[:, :-1], normed[:, 1:]).cpu().numpy()
     for clip in range(clips):
         for frame in range(1, frames):
             _, match = linear_sum_assignment(likeness[clip, frame - 1], maximize=True)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..aligned_vit import AlignedViT, build_aligned_vit
 from ..image_model import structure, structure_digest
+from ..text import check_names_of_classes
 from ..weights.aligned import ALIGNED_KIND, AlignedCheckpoint
 from ..weights.checkpoint import CONTRACT, contract_of
 from ..weights.manifest import citation
@@ -41,8 +42,8 @@ def aligned_checkpoint_of(model: AlignedViT, path: Path) -> AlignedCheckpoint:
             f"nobody could build the image model again: {recipe}. Make it by timm.create_model with plain arguments, or"
             " give them to add_alignment(..., model_args={...})"
         )
-    if model.class_names is not None and len(model.class_names) != model.num_classes:
-        raise ValueError(f"{len(model.class_names)} class_names for {model.num_classes} classes: name all, in order")
+    if model.class_names is not None:
+        check_names_of_classes(model.class_names, model.num_classes)
     expected, rebuilt = structure(model.vit), structure(build_aligned_vit(recipe, model.config, device="meta").vit)
     parts = expected.keys() | rebuilt.keys()
     if differing := sorted(name for name in parts if expected.get(name) != rebuilt.get(name)):
@@ -56,7 +57,7 @@ def aligned_checkpoint_of(model: AlignedViT, path: Path) -> AlignedCheckpoint:
         image_model=recipe.architecture,
         image_model_args=recipe.arguments,
         config=model.config,
-        class_names=model.class_names,
+        class_names=None if model.class_names is None else tuple(model.class_names),
         preprocessing=contract_of(model.pretrained_cfg),
         structure=structure_digest(model.vit),
         tensors=_unshared(model.state_dict()),

@@ -21,6 +21,7 @@ from huggingface_hub.utils import validate_repo_id
 from ..aligned_vit import AlignedViT
 from ..ila_vit import ILAVisionTransformer
 from ..info import count_costs
+from ..text import check_names_of_classes
 from ..video_model import VideoModel, create_video_model
 from ..weights.aligned import AlignedCheckpoint, write_aligned
 from ..weights.cache import write_atomically
@@ -118,6 +119,8 @@ def checkpoint_of(model: ILAVisionTransformer, path: Path) -> Checkpoint:
             f"the model's pretrained_cfg lacks {', '.join(missing)}, without which nobody could prepare its input: make"
             f" the model by create_model, or fill model.pretrained_cfg"
         )
+    if model.class_names is not None:
+        check_names_of_classes(model.class_names, model.num_classes)
     return Checkpoint(
         path=path,
         layout="an ila_models model",
@@ -128,7 +131,8 @@ def checkpoint_of(model: ILAVisionTransformer, path: Path) -> Checkpoint:
         tensors={name: tensor.detach().cpu() for name, tensor in model.state_dict().items()},
         names={},
         text_tensors={name: tensor.cpu() for name, tensor in model.text_tensors.items()},
-        class_names=model.class_names,
+        class_names=None if model.class_names is None else tuple(model.class_names),
+        video_prompts=model.has_video_prompts or not model.has_text_head,
         preprocessing=contract_of(model.pretrained_cfg),
         is_ours=True,
     )

@@ -19,7 +19,7 @@ from ..pretrained import check_cached
 from ..video_model import VideoModel
 from ..weights.aligned import is_aligned_file, read_aligned
 from ..weights.cache import forget_read_files
-from ..weights.download import parse_hub_id, resolve_checkpoint
+from ..weights.download import LOCAL, parse_hub_id, resolve_checkpoint
 from ..weights.errors import CheckpointError
 from ..weights.files import file_sha256
 from ..weights.hub import CONFIG_NAME, REFERENCE_NAME, cached_hub_file, fetch_hub_file
@@ -69,10 +69,8 @@ def verify(source: str | os.PathLike[str]) -> Verification:
     forget_read_files()
     if isinstance(source, str) and source in records():
         return _verify_record(records()[source])
-    if isinstance(source, str) and source.startswith("local-dir:"):
-        source = Path(source.removeprefix("local-dir:"))
     path = resolve_checkpoint(source)
-    if Path(source).expanduser().exists():
+    if not isinstance(source, str) or Path(source.removeprefix(LOCAL)).expanduser().exists():
         return verify_file(path, config=_beside(path, CONFIG_NAME), reference=_beside(path, REFERENCE_NAME))
     repo_id, revision = parse_hub_id(os.fspath(source))
     return verify_file(

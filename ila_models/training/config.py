@@ -25,7 +25,8 @@ class ModelSection:
         name: Architecture or ``architecture.tag``; or ``timm/`` and the name of an image model of timm, which alignment
             makes a video model (:func:`ila_models.add_alignment`).
         pretrained: Start from the weights of the tag (``openai`` for CLIP's), or timm's; else random, or
-            ``checkpoint``.
+            ``checkpoint``. What starts from CLIP's weights is trained with the input of the released models (mean, std,
+            resizing), anything else with that of its weights.
         checkpoint: Start from this file or ``hf-hub:owner/name``.
         head: ``"text"`` compares with features of the class names, ``"linear"`` is a classifier of its own.
         dropout: Rate before the linear classifier.

@@ -12,6 +12,7 @@ from ..factory import create_model
 from ..heads import LinearHead
 from ..image_model import TIMM, name_in_timm
 from ..video_model import VideoModel
+from ..weights.manifest import preprocessing
 from .config import ModelSection
 from .errors import TrainingError
 
@@ -50,6 +51,8 @@ def make_model(section: ModelSection, class_names: Sequence[str]) -> VideoModel:
     if from_weights and not model.temporal.pos_embed.any():
         # Frozen CLIP's identity, from which nothing could be learned well. A trained model's positions are not zero.
         model.init_for_training()
+        # The released models began with CLIP's weights, but see frames by other means and at another size.
+        model.pretrained_cfg |= preprocessing("ila")
     elif not from_weights:
         model.init_from_scratch()
     if isinstance(model.head, LinearHead):

@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..configs import AlignedConfig
-from .checkpoint import contract_of
+from .checkpoint import checked_contract
 from .errors import CheckpointError
 from .files import TensorFile, read_tensor_file
 from .native import METADATA_KEY, read_header, write_described
@@ -124,7 +124,7 @@ def read_aligned(path: str | os.PathLike[str]) -> AlignedCheckpoint:
             image_model_args=arguments,
             config=AlignedConfig(**header["config"]),
             class_names=_class_names(header["class_names"]),
-            preprocessing=_contract(header["preprocessing"]),
+            preprocessing=checked_contract(header["preprocessing"]),
             structure=header["structure"],
             tensors=file.tensors,
         )
@@ -138,32 +138,6 @@ def _class_names(names: Any) -> tuple[str, ...] | None:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
         raise ValueError("class_names are no list of texts, each once")
     return tuple(names)
-
-
-def _contract(said: dict[str, Any]) -> dict[str, Any]:
-    """The input contract, and nothing else, once its values are of their kinds and not out of all proportion."""
-    contract = contract_of(said)
-    right = {
-        "mean": _is_numbers(contract["mean"], 3, most=10.0),
-        "std": _is_numbers(contract["std"], 3, most=10.0) and min(contract["std"]) > 0,
-        "interpolation": isinstance(contract["interpolation"], str),
-        "antialias": isinstance(contract["antialias"], bool),
-        "resize_ratio": _is_numbers([contract["resize_ratio"]], 1, most=4.0) and contract["resize_ratio"] >= 1,
-        "crop_mode": isinstance(contract.get("crop_mode", "center"), str),
-        "sampling": isinstance(contract["sampling"], str),
-        "views": _is_numbers(contract["views"], 2, most=100) and min(contract["views"]) >= 1,
-    }
-    if wrong := [f"{key}={contract.get(key)!r}" for key, is_right in right.items() if not is_right]:
-        raise ValueError(f"preprocessing has {', '.join(wrong)}")
-    return contract
-
-
-def _is_numbers(values: Any, count: int, *, most: float) -> bool:
-    return (
-        isinstance(values, list)
-        and len(values) == count
-        and all(isinstance(value, int | float) and abs(value) <= most for value in values)  # which no NaN is
-    )
 
 
 def _check_sizes(arguments: Mapping[str, Any], config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:

@@ -24,6 +24,39 @@ def contract_of(said: Mapping[str, Any]) -> dict[str, Any]:
     return {key: said[key] for key in CONTRACT} | {key: said[key] for key in ("crop_mode",) if key in said}
 
 
+def checked_contract(said: Mapping[str, Any]) -> dict[str, Any]:
+    """What a file says of the input, and nothing else, its values being of their kinds and in proportion.
+
+    Raises:
+        KeyError: A key of :data:`CONTRACT` is missing.
+        ValueError: A value is of another kind, or so large that a video would fill the memory.
+    """
+    if not isinstance(said, Mapping):
+        raise ValueError(f"preprocessing is {said!r}")
+    contract = contract_of(said)
+    right = {
+        "mean": _is_numbers(contract["mean"], 3, most=10.0),
+        "std": _is_numbers(contract["std"], 3, most=10.0) and min(contract["std"]) > 0,
+        "interpolation": isinstance(contract["interpolation"], str),
+        "antialias": isinstance(contract["antialias"], bool),
+        "resize_ratio": _is_numbers([contract["resize_ratio"]], 1, most=4.0) and contract["resize_ratio"] >= 1,
+        "crop_mode": isinstance(contract.get("crop_mode", "center"), str),
+        "sampling": isinstance(contract["sampling"], str),
+        "views": _is_numbers(contract["views"], 2, most=100) and min(contract["views"]) >= 1,
+    }
+    if wrong := [f"{key}={contract.get(key)!r}" for key, is_right in right.items() if not is_right]:
+        raise ValueError(f"preprocessing has {', '.join(wrong)}")
+    return contract
+
+
+def _is_numbers(values: Any, count: int, *, most: float) -> bool:
+    return (
+        isinstance(values, list)
+        and len(values) == count
+        and all(isinstance(value, int | float) and abs(value) <= most for value in values)  # which no NaN is
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """A recognised checkpoint.
@@ -43,6 +76,7 @@ class Checkpoint:
         misshapen: Lines about tensors of such a part whose shapes do not fit.
         text_tensors: CLIP's text tower under OpenAI's names; empty without one.
         class_names: Names of the classes where the file says them.
+        video_prompts: Whether a text head's prompts are in use.
         preprocessing: Input contract where the file says it.
         source: Where a converted file came from (file, layout, sha256).
         is_ours: Whether it is a file of this package, complete and described by its own header.
@@ -61,6 +95,7 @@ class Checkpoint:
     misshapen: tuple[str, ...] = ()
     text_tensors: dict[str, Tensor] = field(default_factory=dict)
     class_names: tuple[str, ...] | None = None
+    video_prompts: bool = True
     preprocessing: dict[str, Any] | None = None
     source: dict[str, str] | None = None
     is_ours: bool = False

@@ -17,24 +17,38 @@ _logger = logging.getLogger(__name__)
 
 _CHECKPOINT_SUFFIXES = {".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".tar", ".zip", ".pkl"}
 
+LOCAL, HUB = "local-dir:", "hf-hub:"
+"""Before a name: where it is looked for, and nowhere else."""
+
 _HUB_ID = re.compile(r"^(?:hf-hub:)?(?P<repo_id>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?$")
 
 
 def resolve_checkpoint(source: str | os.PathLike[str]) -> Path:
     """A file, that of a folder, or that of a Hub repository ``owner/name``, ``hf-hub:owner/name``, ``...@revision``.
 
+    What is said to be a path, by its type or by ``local-dir:`` before it, is not looked for on the Hub.
+
     Raises:
         FileNotFoundError: It is neither a file nor a folder with ``model.safetensors`` in it nor a Hub id.
         CheckpointError: The Hub does not give it.
     """
-    path = Path(source).expanduser()
+    is_local = not isinstance(source, str) or source.startswith(LOCAL)
+    path = Path(source.removeprefix(LOCAL) if isinstance(source, str) else source).expanduser()
     if path.is_dir():
         if not (path / WEIGHTS_NAME).is_file():
             raise FileNotFoundError(f"checkpoint {os.fspath(source)!r}: a folder without {WEIGHTS_NAME}")
         return path / WEIGHTS_NAME
     if path.exists():
         return path
-    return fetch_from_repository(*parse_hub_id(os.fspath(source)))
+    if is_local:
+        raise FileNotFoundError(f"checkpoint {os.fspath(path)!r}: no such file or folder (in {Path.cwd()})")
+    repo_id, revision = parse_hub_id(os.fspath(source))
+    try:
+        return fetch_from_repository(repo_id, revision)
+    except CheckpointError as error:
+        if str(source).startswith(HUB):
+            raise
+        raise type(error)(f"checkpoint {source!r}: there is no such file or folder, and {error}") from error
 
 
 def parse_hub_id(text: str) -> tuple[str, str | None]:

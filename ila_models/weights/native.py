@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..configs import ILAConfig
 from . import clip
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, checked_contract
 from .errors import CheckpointError
 from .files import TensorFile
 from .names import clip_image_names
@@ -44,6 +44,8 @@ def write_native(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> None:
         "class_names": checkpoint.class_names,
         "preprocessing": checkpoint.preprocessing,
         "source": checkpoint.source,
+        # Where they are in use, nothing is said: files of the same content have the same bytes as ever.
+        **({} if checkpoint.video_prompts else {"video_prompts": False}),
     }
     text = {_TEXT_PREFIX + name: tensor for name, tensor in checkpoint.text_tensors.items()}
     write_described(checkpoint.tensors | text, header, path)
@@ -104,7 +106,8 @@ def read_native(file: TensorFile) -> Checkpoint:
             misshapen=tuple(_TEXT_PREFIX + line for line in misshapen),
             text_tensors=text,
             class_names=None if header["class_names"] is None else tuple(header["class_names"]),
-            preprocessing=header["preprocessing"],
+            video_prompts=header.get("video_prompts", True),
+            preprocessing=None if header["preprocessing"] is None else checked_contract(header["preprocessing"]),
             source=header["source"],
             is_ours=True,
         )
@@ -115,6 +118,11 @@ def read_native(file: TensorFile) -> Checkpoint:
             f" ila-models convert SRC DST"
         ) from error
     return checkpoint
+
+
+def is_state_dict(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether tensors are under our own names, as ``model.state_dict()`` has them."""
+    return "temporal.pos_embed" in tensors and any(name.startswith(("blocks.0.", "vit.blocks.")) for name in tensors)
 
 
 def _check_types(checkpoint: Checkpoint) -> None:
@@ -134,7 +142,7 @@ def _check_types(checkpoint: Checkpoint) -> None:
             and all(isinstance(name, str) for name in names)
             and len(set(names)) == len(names)
         ),
-        "preprocessing": checkpoint.preprocessing is None or isinstance(checkpoint.preprocessing, dict),
+        "video_prompts": isinstance(checkpoint.video_prompts, bool),
         "source": checkpoint.source is None
         or (isinstance(checkpoint.source, dict) and isinstance(checkpoint.source.get("file"), str)),
     }

@@ -11,11 +11,15 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from ..configs import AlignmentForm
 from . import clip, native, released
 from .aligned import is_aligned
 from .checkpoint import Checkpoint
 from .errors import CheckpointError
 from .files import read_tensor_file
+
+_WITH_ALIGNMENT_WIDTH: frozenset[AlignmentForm] = frozenset(("residual", "token", "addition"))
+"""Forms that have convolutions over pairs of frames."""
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -35,6 +39,11 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         checkpoint = native.read_native(file)
     elif released.is_released(file.tensors):
         checkpoint = released.read_released(file)
+    elif native.is_state_dict(file.tensors):
+        raise CheckpointError(
+            f"{file.path}: the state dict of an ila_models model, which does not say what model: make the same one and"
+            f" use model.load_state_dict(...), then ila_models.save_pretrained(model, FOLDER), which create_model reads"
+        )
     elif (layout := clip.recognise_clip(file.tensors)) is not None:
         checkpoint = released.read_clip(file, layout)
     else:
@@ -64,10 +73,11 @@ def _require_weights(checkpoint: Checkpoint) -> None:
     if checkpoint.kind == "ila":
         needed |= {
             "num_frames": (config.num_frames, config.embed_dim),
-            "alignment_width": (config.alignment_width, config.alignment_width, config.depth),
             "temporal_depth": (config.temporal_depth, config.embed_dim, config.embed_dim),
             "num_classes": (checkpoint.num_classes, config.embed_dim),
         }
+        if config.alignment in _WITH_ALIGNMENT_WIDTH:
+            needed["alignment_width"] = (config.alignment_width, config.alignment_width, config.depth)
         if checkpoint.head == "text":
             needed["prompt_depth"] = (config.prompt_depth, config.embed_dim, config.embed_dim)
     if all(isinstance(number, int) for number in (*config.img_size, config.patch_size)) and config.patch_size > 0:

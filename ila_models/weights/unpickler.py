@@ -101,7 +101,7 @@ class StoredTensor(NamedTuple):
 
     def view(self, data: torch.UntypedStorage) -> torch.Tensor:
         """The tensor itself, once its storage's bytes are there."""
-        return torch.empty(0, dtype=self.storage.dtype).set_(data, self.offset, self.size, self.stride)
+        return torch.empty(0, dtype=self.storage.dtype, device="cpu").set_(data, self.offset, self.size, self.stride)
 
 
 class Mapped(dict[Any, Any]):
