@@ -14,7 +14,8 @@ from torch import Tensor
 
 from .settings import weights_sha256
 from .text import TextEncoder, check_class_names
-from .weights.cache import cache_folder, write_atomically
+from .weights.cache import cache_folder
+from .whole_files import write_atomically
 
 _logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from .visualize.drawing import Panel, draw_legend, legend_height
 from .visualize.themes import THEMES
 from .visualize.timeline import draw_bars
 from .visualize.video import as_png
-from .weights.cache import write_atomically
+from .whole_files import write_atomically
 
 DEMO_MODEL = "ila_vit_nano8"
 DEMO_SEED = TEST_SEED + 1
@@ -67,7 +67,7 @@ def run_demo(folder: str | os.PathLike[str], *, motion: str | None = None, seed:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     video, picture = folder / f"{shown.replace(' ', '_')}.mp4", folder / "demo.png"
-    video.write_bytes(encode_clip(clip, _FRAME_RATE))
+    write_atomically(video, encode_clip(clip, _FRAME_RATE))
     predictions = tuple(predict_video(model, video))
     captured = capture_clip(model, read_footage(video, num_frames=model.num_frames))
     write_atomically(picture, draw_demo(captured, shown=shown, predictions=predictions))

@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .weights.cache import write_atomically
+from .whole_files import write_atomically
 
 if TYPE_CHECKING:
     import pyarrow

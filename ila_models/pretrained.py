@@ -13,7 +13,6 @@ from .weights.cache import (
     forget_first_download,
     locked,
     locked_from_cache,
-    remove_unfinished,
 )
 from .weights.download import cached_file, check_source, fetch_record, find_source
 from .weights.errors import CheckpointError
@@ -21,6 +20,7 @@ from .weights.hub import REFERENCE_NAME, fetch_hub_file
 from .weights.manifest import OURS, DriveSource, HubSource, Record, Source
 from .weights.native import write_native
 from .weights.recognise import read_checkpoint
+from .whole_files import remove_unfinished
 
 _logger = logging.getLogger(__name__)
 

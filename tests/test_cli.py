@@ -155,6 +155,14 @@ def test_classes_from_a_file(program: Program, tmp_path: Path) -> None:
     assert {each["label"] for each in program.records[0]["predictions"]} == {"surfing", "tai chi, slowly", "kämpfen"}
 
 
+def test_classes_from_the_released_code_s_table(program: Program, tmp_path: Path) -> None:
+    file = tmp_path / "labels.csv"
+    file.write_text('id,name\n0,abseiling\n1,"riding, or walking, with horse"\n2,zumba\n', encoding="utf-8-sig")
+    assert program.predict("a.mp4", "--json", "--classes", f"@{file}") == 0
+    found = {each["label"] for each in program.records[0]["predictions"]}
+    assert found == {"abseiling", "riding, or walking, with horse", "zumba"}
+
+
 def test_blanks_round_classes_do_not_count(program: Program) -> None:
     assert program.predict("a.mp4", "--json", "--classes", " surfing ,tai chi") == 0
     spaced = program.records

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 from clips import decode_plainly, frame_numbers, write_clip
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny import make_model
 
 import ila_models
@@ -17,6 +19,7 @@ from ila_models.data.video import VideoReader
 from ila_models.features import LEVELS, Failure, Features, Window, WindowSettings, plan_windows
 from ila_models.features.ahead import in_a_thread
 from ila_models.features.batch_size import MOST, largest_that_fits
+from ila_models.features.windows import Padding
 from ila_models.ila_vit import ILAVisionTransformer
 from ila_models.weights.manifest import preprocessing
 
@@ -59,6 +62,36 @@ def cut(count: int, *, fps: float = 10.0, **settings: Any) -> list[Window]:
 def test_spans(settings: dict[str, Any], expected: list[tuple[float, float]]) -> None:
     spans = [(round(window.start, 6), round(window.end, 6)) for window in cut(55, **settings)]
     assert spans == expected
+
+
+@pytest.mark.parametrize("padding", ["shorten", "shift", "repeat", "drop"])
+@given(
+    count=st.integers(1, 40),
+    frame_seconds=st.floats(0.01, 20),
+    window=st.floats(0.05, 30),
+    stride=st.floats(0.05, 30),
+)
+def test_windows_lie_within_the_video(
+    padding: Padding, count: int, frame_seconds: float, window: float, stride: float
+) -> None:
+    times = [number * frame_seconds for number in range(count)]
+    settings = WindowSettings(num_frames=2, window=window, stride=stride, padding=padding)
+    windows = plan_windows(times, frame_seconds, settings)
+    end = times[-1] + frame_seconds
+    assert all(0 <= each.start < each.end <= end for each in windows)
+    assert [each.start for each in windows] == sorted({each.start for each in windows})
+    assert all(0 <= frame < count for each in windows for frame in each.frames)
+
+
+def test_frames_that_are_shown_longer_than_a_window() -> None:
+    windows = plan_windows([0.0, 1.0, 2.0], 1.0, WindowSettings(num_frames=2, window=0.25, stride=0.25))
+    assert [(each.start, each.end) for each in windows] == [(n / 4, n / 4 + 0.25) for n in range(12)]
+
+
+def test_a_damaged_time_stamp_makes_no_million_windows() -> None:
+    times = [*(number / 8 for number in range(15)), 20 * 86_400.0]
+    with pytest.raises(ValueError, match="16 frames over 1,728,000 seconds would make 1,728,000 windows: a time stamp"):
+        plan_windows(times, 0.125, WindowSettings(num_frames=2, window=2, stride=1))
 
 
 def test_no_window_between_two_that_touch_is_left_out_by_rounding() -> None:

@@ -155,6 +155,12 @@ def test_squashing_is_a_setting_and_the_usual_crop_none() -> None:
     assert transform_settings(plain(crop_mode="squash"))["crop_mode"] == "squash"
 
 
+def test_frames_that_would_fill_the_memory_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"8000x2 pixels \(width x height\) are too elongated.*at most 32"):
+        plain().crop(torch.zeros(2, 3, 2, 8000, dtype=torch.uint8))
+    assert plain().crop(torch.zeros(2, 3, 8, 256, dtype=torch.uint8)).shape[-1] == plain().img_size[1]
+
+
 def test_values_are_normalised_per_channel() -> None:
     video = torch.tensor([0, 127, 255], dtype=torch.uint8).view(1, 3, 1, 1).expand(2, 3, 5, 5)
     result = VideoTransform(img_size=(4, 4), resize_to=4)(video)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -96,11 +97,24 @@ FRAMES = torch.from_numpy(np.stack([numbered_frame(number) for number in range(1
         FRAMES.numpy(),
         FRAMES.permute(0, 3, 1, 2).numpy(),
         list(FRAMES.numpy()),
+        [frame[..., ::-1] for frame in FRAMES.numpy()[..., ::-1].copy()],
+        [np.frombuffer(frame.tobytes(), dtype=np.uint8).reshape(48, 64, 3) for frame in FRAMES.numpy()],
         list(FRAMES),
         [Image.fromarray(frame) for frame in FRAMES.numpy()],
         [Image.fromarray(frame).convert("RGBA") for frame in FRAMES.numpy()],
     ],
-    ids=["tensor-last", "tensor-first", "array-last", "array-first", "arrays", "tensors", "images", "rgba"],
+    ids=[
+        "tensor-last",
+        "tensor-first",
+        "array-last",
+        "array-first",
+        "arrays",
+        "turned",
+        "read-only",
+        "tensors",
+        "images",
+        "rgba",
+    ],
 )
 def test_frames_already_decoded(source: Any) -> None:
     video = load_video(source, num_frames=4)
@@ -275,6 +289,23 @@ def test_addresses(server: str) -> None:
         load_video(f"{server}/half.mp4")
     with pytest.raises(VideoError, match="only http"):
         load_video("s3://bucket/a.mp4")
+
+
+def test_addresses_that_are_not_ascii(server: str) -> None:
+    for path in ("größe.mp4", "a b.mp4", "a%20b.mp4?name=größe&x=1 2"):
+        assert frame_numbers(load_video(f"{server}/{path}", num_frames=4)) == segment_midpoints(10, 4)
+    with pytest.raises(VideoError, match=r"http://\[1/a\.mp4 cannot be read"):
+        load_video("http://[1/a.mp4")
+
+
+def test_a_path_that_cannot_seek(tmp_path: Path) -> None:
+    data = write_clip(tmp_path / "a.mp4", frames=10).read_bytes()
+    fifo = tmp_path / "fifo.mp4"
+    os.mkfifo(fifo)
+    writer = threading.Thread(target=fifo.write_bytes, args=(data,))
+    writer.start()
+    assert frame_numbers(load_video(fifo, num_frames=4)) == segment_midpoints(10, 4)
+    writer.join()
 
 
 def test_a_silent_server_times_out() -> None:

@@ -51,7 +51,9 @@ def add_to(commands: Any) -> None:
         help="lines `path label`, or CSV with a header (default: every folder in DIR is a class)",
     )
     parser.add_argument(
-        "--classes", metavar="FILE", help="class names, one a line, in the order of the labels: the first is label 0"
+        "--classes",
+        metavar="[@]FILE",
+        help="class names, one a line, in the order of the labels: the first is label 0",
     )
     add_text_options(parser)
     parser.add_argument(
@@ -80,7 +82,7 @@ def add_to(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Evaluates; broken videos are part of the report."""
-    classes = None if options.classes is None else read_class_names(options.classes)
+    classes = None if options.classes is None else read_class_names(options.classes.removeprefix("@"))
     videos = read_annotations(
         options.data, options.annotations, class_names=classes, allow_missing=options.allow_missing
     )

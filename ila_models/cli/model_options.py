@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..class_features import BARE_NAMES, check_templates
+from ..data.annotations import read_class_names
 from ..factory import load_text_encoder
 from ..video_model import VideoModel, create_video_model, leave_out_video_prompts
 
@@ -49,7 +50,7 @@ def add_classes_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--classes",
         metavar="A,B,...",
-        help="class names, separated by commas, or @FILE with one a line (default: the checkpoint's own)",
+        help="class names, separated by commas, or @FILE: one a line, or a CSV of id,name (default: the checkpoint's)",
     )
     add_text_options(parser)
 
@@ -94,15 +95,15 @@ def create_named_model(options: argparse.Namespace) -> VideoModel:
 
 
 def read_classes(argument: str) -> list[str]:
-    """Class names of ``a,b,c`` or of ``@FILE``; blanks round names are dropped, blank lines of a file too."""
+    """Class names of ``a,b,c``, blanks round them dropped, or of ``@FILE``, see :func:`read_class_names`."""
     if argument.startswith("@"):
-        return read_lines(argument[1:])
+        return list(read_class_names(argument[1:]))
     return [name.strip() for name in argument.split(",")] if argument.strip() else []
 
 
 def read_lines(path: str) -> list[str]:
     """The lines of a text file that are not blank, without the blanks round them."""
-    return [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
 
 
 def parse_views(argument: str) -> tuple[int, int]:

@@ -201,6 +201,8 @@ def _picture(frame: Any, index: int) -> Tensor:
     _require_uint8(frame)
     if len(frame.shape) != 3 or frame.shape[2] != 3:
         raise ValueError(f"Frame {index} of the list has the shape {list(frame.shape)}; it must be [H, W, 3], RGB.")
+    if not isinstance(frame, Tensor) and (not frame.flags.writeable or min(frame.strides) < 0):
+        frame = frame.copy()  # as torch takes neither, of BGR turned to RGB by [..., ::-1] for example
     return torch.as_tensor(frame)
 
 

@@ -8,8 +8,10 @@ import logging
 import os
 import re
 import shutil
+import string
 import tempfile
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import BinaryIO, TypeAlias, cast
@@ -68,7 +70,17 @@ def _open_path(path: Path) -> BinaryIO:
         file = path.open("rb")
     except FileNotFoundError:
         raise FileNotFoundError(f"No such video: {path} (looked in {Path.cwd()}).") from None
-    return _not_empty(file, str(path))
+    if file.seekable():
+        return _not_empty(file, str(path))
+    with file:
+        return _copied(file, str(path))
+
+
+def _copied(file: BinaryIO, name: str) -> BinaryIO:
+    """What cannot seek, as a file that can."""
+    copy = _temporary_file()
+    shutil.copyfileobj(file, copy, _BLOCK)
+    return _not_empty(copy, name)
 
 
 def _adopt(file: BinaryIO) -> tuple[str, BinaryIO, bool]:
@@ -78,21 +90,19 @@ def _adopt(file: BinaryIO) -> tuple[str, BinaryIO, bool]:
     seekable = getattr(file, "seekable", None)
     if seekable is not None and seekable():
         return name, _not_empty(file, name, ours=False), False
-    copy = _temporary_file()
-    shutil.copyfileobj(file, copy, _BLOCK)
-    return name, _not_empty(copy, name), True
+    return name, _copied(file, name), True
 
 
 def _download(url: str, *, timeout: float) -> BinaryIO:
     file = _temporary_file()
     try:
-        with urllib.request.urlopen(url, timeout=timeout) as response:
+        with urllib.request.urlopen(_ascii(url), timeout=timeout) as response:
             expected = response.headers.get("Content-Length")
             shutil.copyfileobj(response, file, _BLOCK)
     except urllib.error.HTTPError as error:
         file.close()
         raise VideoError(f"{url}: the server answered {error.code} {error.reason}; check the address.") from error
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: no address at all
         file.close()
         reason = getattr(error, "reason", error)
         if isinstance(reason, TimeoutError):
@@ -104,6 +114,16 @@ def _download(url: str, *, timeout: float) -> BinaryIO:
         raise VideoError(f"{url}: the download is truncated, {received:,} of {int(expected):,} bytes came; try again.")
     logger.debug("downloaded %s, %d bytes", url, received)
     return _not_empty(file, url)
+
+
+def _ascii(url: str) -> str:
+    """An address as the protocol has it: a host in IDNA, all else that is not ASCII, and blanks, by percent signs."""
+    parts = urllib.parse.urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    if not host.isascii():
+        host = host.encode("idna").decode("ascii")
+    quoted = [urllib.parse.quote(part, safe=string.punctuation) for part in (parts.path, parts.query)]
+    return urllib.parse.urlunsplit((parts.scheme, user + at + host, *quoted, ""))
 
 
 def _temporary_file() -> BinaryIO:

@@ -25,6 +25,8 @@ CLIP_STD: tuple[float, float, float] = OPENAI_CLIP_STD
 
 Interpolation = Literal["bilinear", "bicubic"]
 CropMode = Literal["center", "squash"]
+_MOST_ELONGATED = 32
+"""How many times as long as wide a frame may be: it is resized whole before it is cropped."""
 
 
 class CropBox(NamedTuple):
@@ -165,6 +167,11 @@ class VideoTransform:
             for length, crop in zip((height, width), self.img_size, strict=True)
         )
         if self.crop_mode == "center":
+            if max(height, width) > _MOST_ELONGATED * min(height, width):
+                raise ValueError(
+                    f"frames of {width}x{height} pixels (width x height) are too elongated: resized whole, they would"
+                    f" fill the memory; crop them to a ratio of at most {_MOST_ELONGATED}"
+                )
             down = right = max(down, right)
         return max(int(height * down + 0.5), self.img_size[0]), max(int(width * right + 0.5), self.img_size[1])
 

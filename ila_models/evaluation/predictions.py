@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ..parquet import read_table, require_pyarrow, write_table
 from ..settings import Settings, as_text, differences, read_settings, settings_bytes
-from ..weights.cache import write_atomically
+from ..whole_files import write_atomically
 
 if TYPE_CHECKING:
     import pyarrow

@@ -32,7 +32,8 @@ from filelock import FileLock, Timeout
 
 from ..parquet import read_table
 from ..settings import Settings, differences, read_settings, settings_bytes
-from ..weights.cache import locked, remove_unfinished, write_atomically
+from ..weights.cache import locked
+from ..whole_files import remove_unfinished, write_atomically
 from .formats import Write
 from .index import VideoRecord, write_index, write_records
 from .items import VideoItem

@@ -16,6 +16,8 @@ Padding = Literal["shorten", "shift", "repeat", "drop"]
 """What becomes of the end of a video that no whole window reaches: a shorter window; a whole one moved back to end with
 the video; a whole one that repeats the last frame; nothing."""
 
+_MOST_WINDOWS_OF_A_FRAME = 1000
+"""More windows than so many a frame are no video's, but those of a damaged time stamp."""
 TIME_ROUNDING = 1.1e-3
 """Seconds by which a container may have rounded a time stamp: mkv and webm count milliseconds."""
 
@@ -94,7 +96,7 @@ def plan_windows(
         than the window, what lies between two windows is in none, the end of a video included.
 
     Raises:
-        ValueError: There are no frames.
+        ValueError: There are no frames, or so few for their time that a time stamp must be damaged.
     """
     if not timestamps:
         raise ValueError("there are no frames to cut into windows")
@@ -105,8 +107,17 @@ def plan_windows(
         return [Window(0.0, end, tuple(segment_midpoints(count, settings.num_frames)))]
     by_frames = settings.unit == "frames"
     rounding = min(TIME_ROUNDING, frame_seconds / 2)
+    length = count if by_frames else end
+    stride = settings.stride or settings.window
+    if length / stride > _MOST_WINDOWS_OF_A_FRAME * count:
+        raise ValueError(
+            f"{count} frames over {end:,.0f} seconds would make {length / stride:,.0f} windows: a time stamp must be"
+            f" damaged; cut by unit='frames', or give a longer stride"
+        )
+    # A long frame must not swallow windows that are shorter than it.
+    little = min(0.5 if by_frames else frame_seconds / 2, settings.window / 2, stride / 2)
     windows = []
-    for start, stop in _spans(count if by_frames else end, settings, 0.5 if by_frames else frame_seconds / 2):
+    for start, stop in _spans(length, settings, little):
         if by_frames:
             first, last = int(start), min(int(stop), count)
             begins, ends = timestamps[first], timestamps[last] if last < count else end

@@ -24,11 +24,11 @@ from ..info import count_costs
 from ..text import check_names_of_classes
 from ..video_model import VideoModel, create_video_model
 from ..weights.aligned import AlignedCheckpoint, write_aligned
-from ..weights.cache import write_atomically
 from ..weights.checkpoint import CONTRACT, Checkpoint, contract_of
 from ..weights.hub import CONFIG_NAME, REFERENCE_NAME, WEIGHTS_NAME
 from ..weights.manifest import Record
 from ..weights.native import write_native
+from ..whole_files import write_atomically
 from .aligned_bundle import aligned_checkpoint_of, aligned_config_json
 from .aligned_card import aligned_card
 from .card import model_card

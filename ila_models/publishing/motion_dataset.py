@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..data.motion import MOTION_CLASSES, TEST_SEED, TRAIN_SEED, VALIDATION_SEED, twin, write_motion_videos
-from ..weights.cache import write_atomically
+from ..whole_files import write_atomically
 from .bundle import CARD_NAME
 from .motion_card import MotionSplit, motion_card
 from .owned_folder import require_own_folder

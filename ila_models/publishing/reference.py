@@ -20,8 +20,8 @@ from torch import Tensor
 
 from ..data import create_transform
 from ..video_model import VideoModel
-from ..weights.cache import write_atomically
 from ..weights.errors import CheckpointError
+from ..whole_files import write_atomically
 
 TOLERANCE = 1e-3
 """Largest difference that counts as the same answer, relative to the largest absolute value of the reference.

@@ -23,7 +23,7 @@ from ..convert import convert_checkpoint
 from ..factory import create_model
 from ..pretrained import pretrained_file
 from ..version import __version__
-from ..weights.cache import cache_folder, locked, remove_unfinished, write_atomically
+from ..weights.cache import cache_folder, locked
 from ..weights.checkpoint import Checkpoint
 from ..weights.errors import CheckpointError
 from ..weights.files import file_sha256
@@ -31,6 +31,7 @@ from ..weights.hub import CONFIG_NAME, REFERENCE_NAME, WEIGHTS_NAME, fetch_hub_f
 from ..weights.manifest import OURS, HubSource, Record, manifest_path, records
 from ..weights.manifest_edit import add_hub_source
 from ..weights.recognise import read_checkpoint
+from ..whole_files import remove_unfinished, write_atomically
 from .bundle import CARD_NAME, write_description, write_reference
 from .errors import PublishingError
 from .license import License, resolve_license

@@ -11,7 +11,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.hf_api import RepoFile
 
-from ..weights.cache import write_atomically
+from ..whole_files import write_atomically
 from .published import is_not_there
 from .upload import Pushed, explained
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from ..demo import DEMO_MODEL
 from ..factory import is_model
 from ..version import __version__
-from ..weights.cache import write_atomically
 from ..weights.download import parse_hub_id
 from ..weights.manifest import HubSource, default_record, records
+from ..whole_files import write_atomically
 from .bundle import CARD_NAME
 from .owned_folder import require_own_folder
 from .project import PROJECT_ADDRESS

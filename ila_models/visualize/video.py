@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..features import WindowSettings
 from ..ila_vit import ILAVisionTransformer
 from ..video_model import VideoModel
-from ..weights.cache import write_atomically
+from ..whole_files import write_atomically
 from .animation import animate_points, encode_gif, encode_mp4
 from .capture import ClipCapture, capture_clip, choose_blocks, read_footage
 from .contact_sheet import draw_contact_sheet

@@ -19,13 +19,12 @@ import hashlib
 import json
 import logging
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from ..whole_files import write_atomically
 from .errors import CheckpointError
 from .files import file_sha256
 
@@ -61,29 +60,6 @@ def _locked(path: Path, lock_file: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def remove_unfinished(path: Path) -> None:
-    """Removes what processes that were killed left beside ``path`` of writing it; the lock of ``path`` must be held."""
-    for scratch in path.parent.glob(f".{path.name}.*"):
-        if scratch.is_dir():
-            shutil.rmtree(scratch)
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a small file whole or not at all.
-
-    Raises:
-        OSError: It cannot be written; what stood there is untouched.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as scratch:
-        unfinished = Path(scratch) / path.name
-        with unfinished.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(unfinished, path)
 
 
 def check_file(path: Path, *, sha256: str | None = None, size: int | None = None) -> str:

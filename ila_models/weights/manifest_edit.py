@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .cache import locked, write_atomically
+from ..whole_files import write_atomically
+from .cache import locked
 from .manifest import HubSource, forget_manifest
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ...whole_files import write_atomically
 from .classes import MOTION_CLASSES
 from .dataset import check_clip_arguments, motion_clips
 from .scenes import label_of
@@ -80,7 +81,7 @@ def _claim(folder: Path, settings: dict[str, int]) -> None:
     """Says of what the folder's videos are made, or checks that it is the same as before."""
     path = folder / _SETTINGS
     if not path.exists():
-        _write_atomically(path, json.dumps(settings, indent=2) + "\n")
+        write_atomically(path, json.dumps(settings, indent=2).encode() + b"\n")
         return
     try:
         before: Any = json.loads(path.read_text(encoding="utf-8"))
@@ -102,10 +103,10 @@ def _write_all(folder: Path, count: int, settings: dict[str, int]) -> Path:
                 [index], seed=settings["seed"], num_frames=settings["num_frames"], img_size=settings["img_size"]
             )
             path.parent.mkdir(exist_ok=True)
-            _write_atomically(path, encode_clip(clips[0], settings["frame_rate"]))
-    _write_atomically(folder / "classes.txt", "".join(f"{name}\n" for name in MOTION_CLASSES))
+            write_atomically(path, encode_clip(clips[0], settings["frame_rate"]))
+    write_atomically(folder / "classes.txt", "".join(f"{name}\n" for name in MOTION_CLASSES).encode())
     annotations = folder / "annotations.txt"
-    _write_atomically(annotations, "".join(lines))
+    write_atomically(annotations, "".join(lines).encode())
     _logger.info("%s: %d videos", folder, count)
     return annotations
 
@@ -125,16 +126,3 @@ def encode_clip(clip: Tensor, frame_rate: int) -> bytes:
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode(None))
     return file.getvalue()
-
-
-def _write_atomically(path: Path, content: str | bytes) -> None:
-    unfinished = path.with_name(f".{path.name}.unfinished")  # of a process that was killed, it is written anew
-    try:
-        with unfinished.open("wb") as stream:
-            stream.write(content.encode() if isinstance(content, str) else content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(unfinished, path)
-    except OSError:
-        unfinished.unlink(missing_ok=True)
-        raise
