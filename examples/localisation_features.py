@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ila_models import FeatureExtractor, Features
-from ila_models.data.annotations import VIDEO_SUFFIXES
+from ila_models.data.video_files import videos_below
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     table = options.out / "windows.json"
     windows: dict[str, list[list[float]]] = json.loads(table.read_text()) if table.exists() else {}
-    paths = [path for path in sorted(options.folder.rglob("*")) if path.suffix.lower() in VIDEO_SUFFIXES]
+    paths = [options.folder / path for path in videos_below(options.folder)]
     if repeated := [name for name, count in Counter(path.stem for path in paths).items() if count > 1]:
         raise SystemExit(f"several videos are called {', '.join(repeated)}: give folders one at a time")
     missing = [path for path in paths if path.stem not in windows]

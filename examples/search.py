@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from ila_models import FeatureExtractor, Features
-from ila_models.data.annotations import VIDEO_SUFFIXES
+from ila_models.data.video_files import videos_below
 
 
 def main() -> None:
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="processes that decode")
     options = parser.parse_args()
     extractor = FeatureExtractor(options.model, levels="clip")
-    paths = sorted(path for path in options.folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
+    paths = [options.folder / path for path in videos_below(options.folder)]
     names, vectors = [], []
     for result in extractor.iter(paths, num_workers=options.workers, on_error="yield"):
         if isinstance(result, Features):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -205,6 +206,14 @@ def test_class_folders(tmp_path: Path) -> None:
         read_annotations(root, class_names=["run", "jump higher"])
 
 
+def test_class_folders_are_walked_as_all_folders_of_videos(tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "set", "a/x.mp4", "a/._x.mp4", "a/.trash/y.mp4", "b/z.3gp", "._a.mp4")
+    class_folders(tmp_path / "elsewhere", "w.mp4")
+    os.symlink(tmp_path / "elsewhere", root / "b" / "more")
+    os.symlink(root / "b", root / "b" / "itself")
+    assert read_annotations(root).paths == ("a/x.mp4", "b/more/w.mp4", "b/z.3gp")
+
+
 def test_folders_called_by_numbers_are_the_labels(tmp_path: Path) -> None:
     root = class_folders(tmp_path / "set", "0/a.mp4", "10/b.mp4", "2/c.mp4")
     found = read_annotations(root)
@@ -214,7 +223,7 @@ def test_folders_called_by_numbers_are_the_labels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "problem"),
     [
-        (["a/x.mp4", "b/notes.txt"], "b: no video in this class folder (looked for .avi, "),
+        (["a/x.mp4", "b/notes.txt"], "b: no video in this class folder (looked for .3gp, "),
         (["a/x.mp4", "b/y.mp4", "z.mp4"], "z.mp4: lies beside the class folders, not in one"),
         (["a/x.mp4", "a/y.mp4"], "all 2 videos are of one class, 'a'"),
         (["x.mp4"], "no class folders in it: give an annotation file, or a folder for every class"),

@@ -142,10 +142,19 @@ def test_directory(program: Program) -> None:
     assert program.records[1]["predictions"] == program.records[2]["predictions"]
 
 
+def test_hidden_files_of_a_directory_are_left_out(program: Program, tmp_path: Path) -> None:
+    (tmp_path / ".trash").mkdir()
+    for name in ("._a.mp4", ".trash/a.mp4", "a.mp4"):
+        shutil.copy("a.mp4", tmp_path / name)
+    (tmp_path / "up").symlink_to(tmp_path)
+    assert program.predict(f"{tmp_path}/", "--json") == 0
+    assert [record["video"] for record in program.records] == [f"{tmp_path}/a.mp4"]
+
+
 def test_empty_directory(program: Program) -> None:
     assert program.predict("a.mp4", "empty") == 1
     assert program.out == ""
-    assert re.search(r"error: empty: no video file in this directory \(looked for \.avi,", program.err)
+    assert re.search(r"error: empty: no video file in this directory \(looked for \.3gp,", program.err)
 
 
 def test_classes_from_a_file(program: Program, tmp_path: Path) -> None:

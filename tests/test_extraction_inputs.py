@@ -159,7 +159,7 @@ def test_videos_of_a_folder_are_not_stat_ed(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_folder_without_videos() -> None:
     touch("data/notes.txt", "data/.hidden.mp4")
     told = refusal("data", kind=FileNotFoundError)
-    assert told.startswith("no video in the folder data (looked for .avi, ")
+    assert told.startswith("no video in the folder data (looked for .3gp, ")
     assert told.endswith("and not into hidden files and folders)")
 
 
@@ -420,7 +420,7 @@ def test_compressed_tar_files_are_refused(name: str, mode: str) -> None:
 
 def test_a_tar_file_without_videos() -> None:
     write_shard(Path("s.tar"), {"0.txt": b"a"})
-    assert refusal("s.tar").startswith("s.tar: no video in it (looked for .avi, ")
+    assert refusal("s.tar").startswith("s.tar: no video in it (looked for .3gp, ")
 
 
 # Names

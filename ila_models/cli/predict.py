@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ..data.annotations import VIDEO_SUFFIXES
+from ..data.video_files import SUFFIXES_IN_WORDS, videos_below
 from ..predict import Prediction, predict_video
 from .model_options import add_classes_option, add_model_options, choose_device, create_named_model
 
@@ -84,16 +84,16 @@ def find_videos(arguments: list[str]) -> Iterator[str]:
         ValueError: A directory holds no video file.
     """
     for argument in arguments:
-        folder = Path(argument)
-        if not folder.is_dir():
+        if not Path(argument).is_dir():
             yield argument
             continue
-        inside = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
+        inside = [os.fspath(Path(argument, path)) for path in videos_below(argument)]
         if not inside:
             raise ValueError(
-                f"{argument}: no video file in this directory (looked for {', '.join(sorted(VIDEO_SUFFIXES))})"
+                f"{argument}: no video file in this directory (looked for {SUFFIXES_IN_WORDS}, and not into hidden"
+                " files and folders)"
             )
-        yield from map(os.fspath, inside)
+        yield from inside
 
 
 def as_json(source: str, predictions: list[Prediction]) -> str:

@@ -11,11 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .labels import AnnotationError, Entry, Problems, is_number, labels_are_numbers, numbers_of
-
-VIDEO_SUFFIXES = frozenset(
-    (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"),
-)
-"""Files that are taken out of class folders; a file that an annotation names is always taken."""
+from .video_files import SUFFIXES_IN_WORDS, is_video_name, videos_below
 
 PATH_COLUMNS = ("path", "file", "filename", "video", "video_path")
 LABEL_COLUMNS = ("label", "class", "class_name", "label_name")
@@ -88,7 +84,8 @@ def read_annotations(
     - CSV whose first line names the columns: one of ``path, file, filename, video, video_path`` and one of ``label,
       class, class_name, label_name``, in any order and among others; labels are names or numbers;
     - without a file, class folders: every folder of ``data`` is a class of that name, in order of names, and holds
-      videos, subfolders included. Where all folder names are numbers, they are the labels.
+      videos, subfolders included, see :func:`~ila_models.data.video_files.videos_below`. Where all folder names are
+      numbers, they are the labels.
 
     Args:
         data: The folder that the paths start from.
@@ -243,13 +240,13 @@ def _class_folders(root: Path, names: tuple[str, ...] | None, problems: Problems
     if not folders:
         raise AnnotationError(f"{root}: no class folders in it: give an annotation file, or a folder for every class")
     for path in inside:
-        if path not in folders and path.suffix.lower() in VIDEO_SUFFIXES:
+        if path not in folders and is_video_name(path.name):
             problems.add(path.name, "lies beside the class folders, not in one")
     for folder in folders:
-        videos = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
-        if not videos:
-            problems.add(folder.name, f"no video in this class folder (looked for {', '.join(sorted(VIDEO_SUFFIXES))})")
-        entries += [Entry(place := path.relative_to(root).as_posix(), place, folder.name) for path in videos]
+        places = [f"{folder.name}/{Path(path).as_posix()}" for path in videos_below(folder)]
+        if not places:
+            problems.add(folder.name, f"no video in this class folder (looked for {SUFFIXES_IN_WORDS})")
+        entries += [Entry(place, place, folder.name) for place in places]
     problems.raise_any()
     labels = {entry.label for entry in entries}
     return entries, all(map(is_number, labels)) and not labels <= set(names or ())

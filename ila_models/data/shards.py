@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .annotations import VIDEO_SUFFIXES
 from .labels import AnnotationError, Entry, Problems, labels_are_numbers, numbers_of
+from .video_files import SUFFIXES_IN_WORDS, VIDEO_SUFFIXES
 
 _LONGEST_LABEL = 1 << 20  # bytes of a .cls or a .json
 
@@ -93,7 +93,7 @@ def read_shards(pattern: str | os.PathLike[str], *, class_names: Sequence[str] |
             places.append((number, start, size))
     problems.raise_any()
     if not entries:
-        raise AnnotationError(f"{pattern}: no video in {len(shards)} shards (looked for {', '.join(VIDEO_SUFFIXES)})")
+        raise AnnotationError(f"{pattern}: no video in {len(shards)} shards (looked for {SUFFIXES_IN_WORDS})")
     are_numbers = labels_are_numbers(entries, names, problems)
     labels, names = numbers_of(entries, names, problems, are_numbers=are_numbers)
     return ShardedVideos(shards, np.array(places, dtype=np.int64), tuple(each.path for each in entries), labels, names)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..data.annotations import VIDEO_SUFFIXES
+from ..data.video_files import SUFFIXES_IN_WORDS, VIDEO_SUFFIXES, videos_below
 from .item_names import address_name, path_name
 from .items import VideoItem
 from .tables import videos_of_list, videos_of_table
@@ -20,8 +20,7 @@ def find_videos(inputs: Sequence[str | os.PathLike[str]]) -> Iterator[VideoItem]
     An input is one of:
 
     - a video file, or an http(s) address; any file that is none of the kinds below is taken as a video;
-    - a folder: all files below it that end as videos do, without hidden files and folders. Links to folders are
-      followed, but not round in circles;
+    - a folder: all files below it that end as videos do, see :func:`~ila_models.data.video_files.videos_below`;
     - a pattern of files, folders and tar files with ``*``, ``?`` or ``[]``, and ``**`` for folders at any depth. Files
       that end neither as videos nor as tar files do are left out, and what lies in a folder that matches is not taken
       once more if it matches itself;
@@ -96,38 +95,17 @@ def _videos_matching(pattern: str) -> Iterator[VideoItem]:
 
 
 def _videos_below(folder: str) -> Iterator[VideoItem]:
-    for path in _walk(folder, "", frozenset()):
+    for path in videos_below(folder):
         yield VideoItem(file=os.path.join(folder, path), name=path_name(path))
-
-
-def _walk(root: str, inside: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
-    """Paths of videos from the root. ``above`` are the folders on the way from there, by device and inode."""
-    folder = os.path.join(root, inside)
-    status = os.stat(folder)
-    identity = (status.st_dev, status.st_ino)
-    if identity in above:
-        return
-    with os.scandir(folder) as entries:
-        found = sorted((entry.name, _is_folder(entry)) for entry in entries if not entry.name.startswith("."))
-    for name, is_folder in found:
-        path = os.path.join(inside, name)
-        if is_folder:
-            yield from _walk(root, path, above | {identity})
-        elif os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES:
-            yield path
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    # Only of links does this take a stat. A link that leads nowhere is none.
-    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry.path))
 
 
 def _not_none(videos: Iterator[VideoItem], where: str) -> Iterator[VideoItem]:
     """The videos, of which there must be one."""
     first = next(videos, None)
     if first is None:
-        suffixes = ", ".join(sorted(VIDEO_SUFFIXES))
-        raise FileNotFoundError(f"no video {where} (looked for {suffixes}, and not into hidden files and folders)")
+        raise FileNotFoundError(
+            f"no video {where} (looked for {SUFFIXES_IN_WORDS}, and not into hidden files and folders)"
+        )
     yield first
     yield from videos
 

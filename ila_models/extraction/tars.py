@@ -6,8 +6,8 @@ import os
 import tarfile
 from collections.abc import Iterator
 
-from ..data.annotations import VIDEO_SUFFIXES
 from ..data.labels import AnnotationError
+from ..data.video_files import SUFFIXES_IN_WORDS, VIDEO_SUFFIXES
 from .item_names import path_name
 from .items import VideoItem
 
@@ -46,7 +46,7 @@ def videos_of_tar(tar: str) -> Iterator[VideoItem]:
                 size=member.size,
             )
     if not found:
-        raise AnnotationError(f"{tar}: no video in it (looked for {', '.join(sorted(VIDEO_SUFFIXES))})")
+        raise AnnotationError(f"{tar}: no video in it (looked for {SUFFIXES_IN_WORDS})")
 
 
 def _members(tar: str) -> Iterator[tarfile.TarInfo]:
