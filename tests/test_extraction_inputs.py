@@ -380,6 +380,11 @@ def test_member_names_never_lead_elsewhere() -> None:
     assert items[-1].file == "s.tar:caf\udce9.mp4"
 
 
+def test_hidden_members_are_not_taken() -> None:
+    write_shard(Path("s.tar"), {"a/1.mp4": b"1", "a/._1.mp4": b"attributes", ".2.mp4": b"2", "./3.mp4": b"3"})
+    assert [item.name for item in find_videos(["s.tar"])] == ["a/1", "3"]
+
+
 def test_links_folders_and_sparse_members_are_not_taken() -> None:
     write_shard(Path("s.tar"), {"a.mp4": b"a"})
     with tarfile.open("s.tar", "a") as archive:

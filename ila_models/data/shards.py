@@ -10,14 +10,16 @@ from __future__ import annotations
 import glob
 import json
 import os
-import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tarfile import TarInfo
+from typing import BinaryIO
 
 import numpy as np
 
 from .labels import AnnotationError, Entry, Problems, labels_are_numbers, numbers_of
+from .tar_members import members_of
 from .video_files import SUFFIXES_IN_WORDS, VIDEO_SUFFIXES
 
 _LONGEST_LABEL = 1 << 20  # bytes of a .cls or a .json
@@ -75,8 +77,8 @@ def read_shards(pattern: str | os.PathLike[str], *, class_names: Sequence[str] |
 
     Raises:
         FileNotFoundError: No file is of this name or pattern.
-        AnnotationError: A shard is no tar file or cut off, a video has no label or a label no video, or labels are out
-            of range or unknown. The message tells up to ten problems.
+        AnnotationError: A shard is no tar file, damaged or cut off, a video has no label or a label no video, a sample
+            has two videos or two labels, or labels are out of range or unknown. The message tells up to ten problems.
     """
     pattern = os.fspath(pattern)
     shards = tuple(Path(path) for path in ([pattern] if os.path.isfile(pattern) else sorted(glob.glob(pattern))))
@@ -101,32 +103,29 @@ def read_shards(pattern: str | os.PathLike[str], *, class_names: Sequence[str] |
 
 def _samples(shard: Path, problems: Problems) -> Iterator[tuple[Entry, int, int]]:
     """The samples of a shard: each with where its video begins, and how long it is."""
-    videos: dict[str, tarfile.TarInfo] = {}
-    labels: dict[str, str] = {}
-    try:
-        with tarfile.open(shard, "r:") as archive:  # not a compressed one, in which nothing can be found by position
-            end = shard.stat().st_size
-            for member in archive:
-                if not member.isfile():
+    videos: dict[str, TarInfo] = {}
+    labels: dict[str, tuple[str, str]] = {}  # with the member that says so
+    with shard.open("rb") as stream:
+        for member in members_of(shard):
+            key, suffix = _split(member.name)
+            place = f"{shard.name}:{member.name}"
+            if suffix in VIDEO_SUFFIXES:
+                first = videos.setdefault(key, member)
+                if first is not member:
+                    problems.add(place, f"{first.name} is a video of the same sample, {key}: name one of them anew")
+            elif suffix in (".cls", ".json"):
+                label = _label(stream, member)
+                if label is None:
+                    problems.add(place, "holds no label")
                     continue
-                if member.offset_data + member.size > end:
-                    raise tarfile.ReadError(f"{member.name} is cut off")
-                key, suffix = _split(member.name)
-                if suffix in VIDEO_SUFFIXES:
-                    videos[key] = member
-                elif suffix in (".cls", ".json"):
-                    label = _label(archive, member)
-                    if label is None:
-                        problems.add(f"{shard.name}:{member.name}", "holds no label")
-                    else:
-                        labels[key] = label
-    except (tarfile.TarError, EOFError) as error:
-        raise AnnotationError(f"{shard}: no uncompressed tar file, or cut off ({error}): write it anew") from error
+                known, where = labels.setdefault(key, (label, member.name))
+                if label != known:
+                    problems.add(place, f"label {label!r} of {key}, which is {known!r} by {where}: leave one of them")
     for key in labels.keys() - videos.keys():
         problems.add(f"{shard.name}:{key}", "a label without a video")
     for key, member in videos.items():
         if key in labels:
-            yield Entry(f"{shard.name}:{member.name}", member.name, labels[key]), member.offset_data, member.size
+            yield Entry(f"{shard.name}:{member.name}", member.name, labels[key][0]), member.offset_data, member.size
         else:
             problems.add(f"{shard.name}:{member.name}", f"no label: put {key}.cls beside it")
 
@@ -138,13 +137,13 @@ def _split(name: str) -> tuple[str, str]:
     return (f"{folder}/{stem}" if folder else stem), f".{endings.rpartition('.')[2].lower()}"
 
 
-def _label(archive: tarfile.TarFile, member: tarfile.TarInfo) -> str | None:
+def _label(stream: BinaryIO, member: TarInfo) -> str | None:
     """The label that a ``.cls`` or a ``.json`` holds; None if it holds none."""
-    stream = archive.extractfile(member)
-    if stream is None or member.size > _LONGEST_LABEL:
+    if member.size > _LONGEST_LABEL:
         return None
+    stream.seek(member.offset_data)
     try:
-        text = stream.read().decode("utf-8").strip()
+        text = stream.read(member.size).decode("utf-8").strip()
         if member.name.lower().endswith(".json"):
             content = json.loads(text)
             found = content.get("label") if isinstance(content, dict) else None
