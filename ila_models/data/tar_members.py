@@ -9,6 +9,8 @@ from typing import BinaryIO
 
 from .labels import AnnotationError
 
+_LONGEST_HEADERS = 1 << 16  # bytes of all headers of a member: its name, and what else is noted of it
+
 
 def members_of(tar: str | os.PathLike[str]) -> Iterator[tarfile.TarInfo]:
     """Looks up the files of a tar file whose bytes stand there in one piece, in their order.
@@ -43,6 +45,34 @@ def members_of(tar: str | os.PathLike[str]) -> Iterator[tarfile.TarInfo]:
             raise AnnotationError(
                 f"{os.fspath(tar)}: no uncompressed tar file, or cut off ({error}): write it anew"
             ) from error
+
+
+def stands_there(file: BinaryIO, *, name: str, offset: int, size: int) -> bool:
+    """Whether a member's bytes still begin where they did when the tar file was listed.
+
+    The header right before them has their size, but not always their name: of one that is long or not ASCII it may hold
+    a part, question marks or something else, as the program liked that wrote it. The whole name then stands in headers
+    before that one, from the first of which the member has to be read.
+
+    Args:
+        file: The tar file, which may have been written anew.
+        name: The member's, as :func:`members_of` has it.
+        offset: Where its bytes began.
+        size: How many there were.
+
+    Raises:
+        OSError: The tar file cannot be read.
+    """
+    for start in range(offset - tarfile.BLOCKSIZE, max(0, offset - _LONGEST_HEADERS) - 1, -tarfile.BLOCKSIZE):
+        file.seek(start)
+        try:
+            with _opened(file) as archive:
+                member = archive.next()
+        except (tarfile.TarError, ValueError):
+            continue  # no header, but what one of those before says, or another member's bytes
+        if member is not None and (member.name, member.offset_data, member.size) == (name, offset, size):
+            return True
+    return False
 
 
 def _opened(file: BinaryIO) -> tarfile.TarFile:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tarfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from ..data.decoders import Decoder
 from ..data.pool import Note
 from ..data.sources import VideoError
+from ..data.tar_members import stands_there
 from ..data.transforms import VideoTransform
 from ..features.decoding import Chunk, decode_video, or_failure
 from ..features.windows import WindowSettings
@@ -103,21 +103,14 @@ def _content(item: VideoItem) -> bytes | None:
     """
     if item.tar is None:
         return None
-    changed = f"{item.file} is not where it was when {item.tar} was listed: give another output folder"
+    name = item.file.removeprefix(f"{item.tar}:")
     with open(item.tar, "rb") as stream:
-        # Right before a member's bytes stands a header with its size and its name, or what that has room for.
-        stream.seek(item.offset - tarfile.BLOCKSIZE)
-        try:
-            header = tarfile.TarInfo.frombuf(stream.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
-        except tarfile.HeaderError as error:
-            raise VideoError(changed) from error
-        member = item.file.removeprefix(f"{item.tar}:")
-        if header.size != item.size or not (member.startswith(header.name) or member.endswith(header.name)):
-            raise VideoError(changed)
-        content = stream.read(item.size)
-    if len(content) < item.size:
-        raise VideoError(changed)
-    return content
+        if stands_there(stream, name=name, offset=item.offset, size=item.size):
+            stream.seek(item.offset)
+            content = stream.read(item.size)
+            if len(content) == item.size:
+                return content
+    raise VideoError(f"{item.file} is not where it was when {item.tar} was listed: give another output folder")
 
 
 def _fingerprint(item: VideoItem, content: bytes | None = None) -> Fingerprint:

@@ -121,13 +121,14 @@ def check_run(
     if resume and not Path(output, SETTINGS).exists():
         raise FileNotFoundError(f"{os.fspath(output)} holds no features to go on with: give the folder of a run")
     own = os.path.join(os.path.abspath(output), "")
-    absolute = (
-        item
-        if is_address(item.file)
-        else replace(item, file=os.path.abspath(item.file), tar=None if item.tar is None else os.path.abspath(item.tar))
-        for item in find_videos(inputs)
-    )
-    return [item for item in absolute if not item.file.startswith(own)]
+    return [item for item in map(_absolute, find_videos(inputs)) if not item.file.startswith(own)]
+
+
+def _absolute(item: VideoItem) -> VideoItem:
+    if item.tar is not None:  # a member's name is no path: what it says of folders stays as it is
+        tar = os.path.abspath(item.tar)
+        return replace(item, tar=tar, file=tar + item.file.removeprefix(item.tar))
+    return item if is_address(item.file) else replace(item, file=os.path.abspath(item.file))
 
 
 def summary_of(folder: FeatureFolder) -> Summary:
