@@ -458,6 +458,30 @@ def test_a_file_is_the_same_video_from_every_folder(
     assert all(Path(row["file"]).is_absolute() for row in index(out))
 
 
+def test_features_may_go_where_the_videos_are(videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.mp4", "b/c.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((videos / name).read_bytes())
+    assert do(tmp_path, tmp_path).videos == 2
+    assert [row["output"] for row in index(tmp_path)] == ["a", "b/c"]
+    assert do(tmp_path, tmp_path).videos == 2  # nothing of what was written is taken for a video
+    monkeypatch.chdir(tmp_path)
+    pack(Path("s.tar"), [("d.mp4", (videos / "d.mp4").read_bytes())], "pax")
+    summary = do(Path("."), Path("a.mp4"), Path("s.tar"))
+    assert (summary.videos, summary.failed) == (3, ())
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_no_file_of_an_extraction_is_called_as_a_video(format: Any, videos: Path, tmp_path: Path) -> None:
+    name = "c.mp4"  # names come from tables too, and may end as videos do
+    (tmp_path / "t.csv").write_text(f"path,name\n{videos}/a.mp4,{name}\n")
+    out = tmp_path / "out"
+    do(out, tmp_path / "t.csv", format=format)
+    assert index(out)[0]["name"] == name
+    with pytest.raises(FileNotFoundError, match="no video in the folder"):
+        list(find_videos([out]))
+
+
 def test_names_do_not_reach_the_folder_s_own_files(videos: Path, tmp_path: Path) -> None:
     (tmp_path / "part-000000-0000.mp4").write_bytes((videos / "a.mp4").read_bytes())
     table = tmp_path / "t.csv"

@@ -120,8 +120,8 @@ def check_run(
     require_pyarrow("indexes of features", extra="extract")
     if resume and not Path(output, SETTINGS).exists():
         raise FileNotFoundError(f"{os.fspath(output)} holds no features to go on with: give the folder of a run")
-    own = os.path.join(os.path.abspath(output), "")
-    return [item for item in map(_absolute, find_videos(inputs)) if not item.file.startswith(own)]
+    # Those below the output too: no file that an extraction writes is called as a video is.
+    return [_absolute(item) for item in find_videos(inputs)]
 
 
 def _absolute(item: VideoItem) -> VideoItem:
