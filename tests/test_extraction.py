@@ -541,6 +541,71 @@ def test_a_full_disk_ends_the_run_and_keeps_what_is_done(
     assert contents(out) == contents(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_a_run_that_ends_early_takes_its_scratch_with_it(
+    error: BaseException, videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spilled = []
+
+    def end(self: FeatureFolder, part: int, first: int, records: Any) -> None:
+        spilled.extend(path for path in (tmp_path / ".extraction" / "unfinished").rglob("clip"))
+        raise error
+
+    monkeypatch.setattr(RowStore, "__init__", partialmethod(RowStore.__init__, bytes_in_memory=0))
+    monkeypatch.setattr(FeatureFolder, "record", end)
+    with pytest.raises(type(error)):
+        do(tmp_path, videos / "a.mp4")
+    assert spilled
+    assert list((tmp_path / ".extraction" / "unfinished").iterdir()) == []
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from ila_models.extraction.folder import FeatureFolder
+
+folder = FeatureFolder(Path(sys.argv[1]), {"videos_per_part": 1})
+folder.scratch(0).mkdir(parents=True)
+(folder.scratch(0) / "clip").write_bytes(bytes(1000))
+print(folder.scratch(0), flush=True)
+time.sleep(float(sys.argv[2]))
+"""
+
+
+def test_scratch_of_processes_that_are_gone_is_removed(tmp_path: Path) -> None:
+    def hold(seconds: float) -> tuple[subprocess.Popen[str], Path]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(tmp_path), str(seconds)], stdout=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        return process, Path(process.stdout.readline().strip())
+
+    killed, of_killed = hold(600)
+    living, of_living = hold(600)
+    ended, of_ended = hold(0)
+    older = tmp_path / ".extraction" / "unfinished" / "0123"  # as versions before locks left them
+    older.mkdir()
+    assert ended.wait(60) == 0
+    assert not of_ended.parent.exists()
+    killed.kill()
+    killed.wait()
+    assert (of_killed / "clip").exists()
+    try:
+        with FeatureFolder(tmp_path, {"videos_per_part": 1}) as folder:
+            assert not of_killed.parent.exists()
+            assert (of_living / "clip").exists()
+            assert older.exists()
+            folder.scratch(0).mkdir(parents=True)
+            folder.finish(lambda _: 0)
+            assert not older.exists()
+            assert (of_living / "clip").exists()
+        own = of_living.parent
+        assert sorted(older.parent.iterdir()) == [own, own.with_name(f"{own.name}.lock")]
+    finally:
+        living.kill()
+        living.wait()
+
+
 def test_rows_that_memory_does_not_hold_are_on_disk_until_they_are_written(tmp_path: Path) -> None:
     parts = [
         Features(

@@ -8,7 +8,7 @@
     .extraction/videos.*     which videos there are: the plan
     .extraction/records/     what became of the videos of pieces
     .extraction/claims/      locks of parts that a process is at work on
-    .extraction/unfinished/  files that are being written
+    .extraction/unfinished/  files that are being written, a folder and a lock for each process
 
 Features are written piece by piece, and a piece is some videos of a part that follow each other. Its files are on the
 disk before its record is, so what has a record is whole, however the run that wrote it ended. What has none is done
@@ -19,8 +19,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
@@ -38,6 +36,7 @@ from .formats import Write
 from .index import VideoRecord, write_index, write_records
 from .items import VideoItem
 from .plan import Plan, key_of
+from .scratch import Scratch, sweep
 
 if TYPE_CHECKING:
     import pyarrow
@@ -59,6 +58,8 @@ Piece = tuple[int, int]
 class FeatureFolder:
     """A folder that one run or several write features of the same settings into.
 
+    A context manager, which takes with it what this process has not finished.
+
     Attributes:
         root: The folder.
         settings: How its features are made.
@@ -79,8 +80,6 @@ class FeatureFolder:
         self.root = root
         self.settings = settings = {"kind": _KIND, **settings}
         self._work = root / _WORK
-        # What this process has not finished is kept apart from what others have not, should locks not work.
-        self._scratch = self._work / "unfinished" / uuid.uuid4().hex
         noted = root / SETTINGS
         if root.exists() and not root.is_dir():
             raise NotADirectoryError(f"{root} is a file: give a folder for the features (--out)")
@@ -98,7 +97,17 @@ class FeatureFolder:
                     )
             else:
                 write_atomically(noted, settings_bytes(settings))
+            # What this process has not finished is kept apart from what others have not, should claims not work.
+            self._scratch = Scratch(self._work / "unfinished")
         self.plan = Plan(self._work, videos_per_part=settings["videos_per_part"])
+
+    def __enter__(self) -> FeatureFolder:
+        """Returns itself."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Removes what this process has not finished; nothing is to be written from here on."""
+        self._scratch.close()
 
     def locked(self) -> AbstractContextManager[None]:
         """Lets one process at a time change the plan or write the index."""
@@ -175,7 +184,7 @@ class FeatureFolder:
 
     def scratch(self, part: int) -> Path:
         """A folder for what this process has not finished of a part; it may have to be made."""
-        return self._scratch / str(part)
+        return self._scratch.path / str(part)
 
     def write(self, part: int, path: str, write: Write) -> None:
         """Writes a file of features, whole or not at all.
@@ -228,8 +237,8 @@ class FeatureFolder:
                 return None
             if not (self.root / INDEX).exists():
                 tables = (table for _, table in self._records())
-                write_index(self.root / INDEX, tables, self.settings, scratch=self._scratch)
-            shutil.rmtree(self._work / "unfinished", ignore_errors=True)
+                write_index(self.root / INDEX, tables, self.settings, scratch=self._scratch.path)
+            sweep(self._work / "unfinished", and_unlocked=True)
             return summarise(self)
 
     def _records(self) -> Iterator[tuple[list[VideoItem], pyarrow.Table]]:

@@ -87,7 +87,7 @@ def extract_with_ray(
         job = job.on(device)
         # Fetched, read and rearranged once; the actors get the model from here.
         extractor, settings = replace(job, device="cpu").prepare()
-        folder = FeatureFolder(Path(output).resolve(), settings)
+        folder = stack.enter_context(FeatureFolder(Path(output).resolve(), settings))
         folder.add(videos)
         if retry_failed:
             folder.add_failed_again(videos)

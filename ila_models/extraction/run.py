@@ -80,18 +80,20 @@ def extract(
     is_first = share.number == 0
     videos = check_run(inputs, output, num_workers=num_workers, patience=patience, resume=resume)
     extractor, settings = job.prepare()
-    folder = FeatureFolder(Path(output), settings)
-    folder.add(videos)
-    if retry_failed and is_first:
-        folder.add_failed_again(videos)
-    with (
-        Progress(folder, is_shown=show_progress and is_first) as progress,
-        PartExtractor(folder, extractor, num_workers=num_workers, patience=patience, report=progress.count) as parts,
-    ):
-        parts.run(share.of(len(folder.plan)))
-        while (summary := folder.finish(summary_of)) is None:  # others have added videos
+    with FeatureFolder(Path(output), settings) as folder:
+        folder.add(videos)
+        if retry_failed and is_first:
+            folder.add_failed_again(videos)
+        with (
+            Progress(folder, is_shown=show_progress and is_first) as progress,
+            PartExtractor(
+                folder, extractor, num_workers=num_workers, patience=patience, report=progress.count
+            ) as parts,
+        ):
             parts.run(share.of(len(folder.plan)))
-    return summary
+            while (summary := folder.finish(summary_of)) is None:  # others have added videos
+                parts.run(share.of(len(folder.plan)))
+        return summary
 
 
 def check_run(
