@@ -136,6 +136,30 @@ def test_bad_files_among_good_ones(program: Program, form: str) -> None:
         assert f"failed: gone.mp4: {program.records[0]['error']}" == first
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError("CUDA error: out of memory"), "CUDA error: out of memory"),
+        (MemoryError(), "MemoryError"),
+        (TypeError("frames of no kind"), "frames of no kind"),
+    ],
+)
+def test_any_error_of_a_video_is_that_video_s(
+    error: Exception, reason: str, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(model: Any, source: str, **options: Any) -> Any:
+        if source != "a.mp4":
+            raise error
+        return predict_video(model, source, **options)
+
+    monkeypatch.setattr("ila_models.cli.predict.predict_video", fail)
+    assert program.predict("b.mp4", "a.mp4", "c.mp4", "--json") == 1
+    assert [record.get("error") for record in program.records] == [reason, None, reason]
+    assert program.records[1]["predictions"]
+    failures = [f"failed: b.mp4: {reason}", f"failed: c.mp4: {reason}", "2 of 3 videos failed"]
+    assert program.err.splitlines()[-3:] == failures
+
+
 def test_directory(program: Program) -> None:
     assert program.predict("folder", "a.mp4", "--json") == 0
     assert [record["video"] for record in program.records] == ["folder/c.webm", "folder/deeper/B.MP4", "a.mp4"]

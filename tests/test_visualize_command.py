@@ -57,6 +57,18 @@ def test_the_program_goes_on_past_a_broken_video(
     assert not (tmp_path / "broken").exists()
 
 
+def test_any_error_of_a_video_is_that_video_s(
+    program: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any, **options: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr("ila_models.cli.visualize.capture_video", fail)
+    assert program("a.mp4", "more/a.mp4", "--out", str(tmp_path)) == 1
+    failures = ["failed: a.mp4: MemoryError", "failed: more/a.mp4: MemoryError", "2 of 2 videos failed"]
+    assert capsys.readouterr().err.splitlines()[-3:] == failures
+
+
 def test_the_program_draws_both_themes(program: Any, tmp_path: Path) -> None:
     both = ("--theme", "both", "--blocks", "0", "--num-frames", "2", "--window", "0.2")
     assert program("a.mp4", *both, "--out", str(tmp_path)) == 0

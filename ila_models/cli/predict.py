@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..data.video_files import SUFFIXES_IN_WORDS, videos_below
+from ..features.decoding import ERRORS_OF_A_VIDEO, reason_of
 from ..predict import Prediction, predict_video
 from .model_options import add_classes_option, add_model_options, choose_device, create_named_model
 
@@ -64,10 +65,10 @@ def run(options: argparse.Namespace) -> int:
         clips, crops = options.views
         try:
             predictions = predict_video(model, source, clips=clips, crops=crops, topk=options.topk)
-        except (OSError, ValueError) as error:
-            failures.append(str(error) if str(error).startswith(source) else f"{source}: {error}")
+        except ERRORS_OF_A_VIDEO as error:
+            failures.append(failure_of(source, error))
             if options.json:
-                write(json.dumps({"video": source, "error": str(error)}, ensure_ascii=False))
+                write(json.dumps({"video": source, "error": reason_of(error)}, ensure_ascii=False))
             continue
         write(as_json(source, predictions) if options.json else as_table(source, predictions))
     for failure in failures:
@@ -94,6 +95,12 @@ def find_videos(arguments: list[str]) -> Iterator[str]:
                 " files and folders)"
             )
         yield from inside
+
+
+def failure_of(source: str, error: Exception) -> str:
+    """Which video failed, and why; many errors name it themselves."""
+    reason = reason_of(error)
+    return reason if reason.startswith(source) else f"{source}: {reason}"
 
 
 def as_json(source: str, predictions: list[Prediction]) -> str:

@@ -10,10 +10,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
 from ..extraction.unique_names import Names
+from ..features.decoding import ERRORS_OF_A_VIDEO
 from ..visualize import Theme, capture_video, check_choices, write_pictures
 from ..visualize.drawing import UNTRAINED
 from .model_options import add_classes_option, add_weights_options, choose_device, create_named_model
-from .predict import find_videos, write
+from .predict import failure_of, find_videos, write
 
 _logger = logging.getLogger(__name__)
 
@@ -100,8 +101,8 @@ def run(options: argparse.Namespace) -> int:
             for theme in themes:
                 for path in write_pictures(capture, folder, theme=theme, topk=options.topk).paths:
                     write(os.fspath(path))
-        except (OSError, ValueError) as error:
-            failures.append(str(error) if str(error).startswith(source) else f"{source}: {error}")
+        except ERRORS_OF_A_VIDEO as error:
+            failures.append(failure_of(source, error))
     for failure in failures:
         sys.stderr.write(f"failed: {failure}\n")
     if failures:

@@ -13,7 +13,7 @@ from ..data.pool import Note
 from ..data.sources import VideoError
 from ..data.tar_members import stands_there
 from ..data.transforms import VideoTransform
-from ..features.decoding import Chunk, decode_video, or_failure
+from ..features.decoding import Chunk, decode_video, or_failure, reason_of
 from ..features.windows import WindowSettings
 from .index import Fingerprint
 from .items import VideoItem
@@ -71,7 +71,7 @@ class PartDecoder:
             try:
                 content = _content(item)
             except (OSError, VideoError, MemoryError) as error:
-                yield Chunk.failed(number, str(error) or type(error).__name__)
+                yield Chunk.failed(number, reason_of(error))
                 continue
             yield Note(Begun(number, _fingerprint(item, content)))
             if number in task.given_up:

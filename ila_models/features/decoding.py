@@ -24,6 +24,8 @@ _RATE_OF_ONE_FRAME = 25.0
 """Frames a second of a video of one frame, which need not tell."""
 CLIPS_PER_CHUNK = 4
 """Clips that a decoder hands on at once."""
+ERRORS_OF_A_VIDEO = (OSError, ValueError, TypeError, RuntimeError, MemoryError)
+"""What one video of many may raise without ending the others."""
 
 
 class FrameReader(Protocol):
@@ -118,10 +120,15 @@ def or_failure(number: int, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
     """A video's chunks; where it cannot be used, the last one says why."""
     try:
         yield from chunks
-    except (OSError, ValueError, TypeError, RuntimeError, MemoryError) as error:
+    except ERRORS_OF_A_VIDEO as error:
         # One bad file of many must not end a run, nor keep the frames that were decoded before.
         traceback.clear_frames(error.__traceback__)
-        yield Chunk.failed(number, str(error) or type(error).__name__, error)
+        yield Chunk.failed(number, reason_of(error), error)
+
+
+def reason_of(error: Exception) -> str:
+    """What an error says; its kind, where it says nothing, as MemoryError does."""
+    return str(error) or type(error).__name__
 
 
 @dataclass(frozen=True)
