@@ -24,6 +24,7 @@ PROGRAMS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("scaling", ()),
     ("decode", ()),
     ("precision", ()),
+    ("depthwise", ()),
     ("extraction", ("--no-hour",)),
 )
 """Programs and their options, the most wanted first: each may take what is left of the time."""

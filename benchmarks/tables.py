@@ -197,6 +197,23 @@ def one_throughput_table(result: dict[str, Any], *, brief: bool) -> str:
     return table + "\n" + stated(result)
 
 
+def depthwise_table() -> str:
+    """What other ways to compute the depthwise convolution on pairs gain of the whole model."""
+    found = results_of("depthwise")
+    if not found:
+        return not_measured("depthwise")
+    tables = []
+    for result in found:
+        rows = [
+            [f"`{row['model']}`", str(row["batch"]), way, f"{gain:.1%}", f"{row['error'][way]:.1e}"]
+            for row in result["rows"]
+            for way, gain in row["gain"].items()
+        ]
+        head = ["model", "batch", "way", "gained of the whole", "largest difference, of the largest number"]
+        tables.append(markdown(head, rows) + "\n" + stated(result))
+    return "\n".join(tables)
+
+
 def goals_table() -> str:
     """What is wanted of the form for inference, and what was reached."""
     rows = [
@@ -345,6 +362,7 @@ TABLES: dict[str, dict[str, Callable[[], str]]] = {
         "published": published_table,
         "throughput": lambda: throughput_table(brief=False),
         "goals": goals_table,
+        "depthwise": depthwise_table,
         "precision": precision_table,
         "scaling": scaling_table,
         "decode": decode_table,
