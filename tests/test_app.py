@@ -213,6 +213,8 @@ def test_choosing_a_model_tells_of_it_and_shows_the_box_for_class_names(
         (["--checkpoint", "a.pt"], "--checkpoint is the weights of one model"),
         (["--model", "ila_vit_b61"], "ila_vit_b61 cannot be loaded. The reason: unknown model 'ila_vit_b61'"),
         (["--max-seconds", "0"], "the limit seconds=0.0 is out of range"),
+        (["--port", "99999"], "port=99999 is out of range: give one from 1 to 65535, or none for the first free one"),
+        (["--port", "-1"], "port=-1 is out of range: give one from 1 to 65535"),
     ],
 )
 def test_command_lines_that_cannot_be(arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,8 @@ from .models import OfferedModels
 
 _logger = logging.getLogger(__name__)
 
+_LAST_PORT = 65_535  # sixteen bits
+
 
 def launch(
     models: Sequence[str] = (DEMO_MODEL,),
@@ -51,10 +53,14 @@ def launch(
         share: Have a public address made by gradio's servers, through which anybody who knows it can use the app.
 
     Raises:
-        ValueError: A model cannot be had, or the arguments contradict each other.
+        ValueError: A model cannot be had, the port is out of range, or the arguments contradict each other.
         RuntimeError: gradio is not installed.
         OSError: The port is taken.
     """
+    if port is not None and not 1 <= port <= _LAST_PORT:
+        raise ValueError(
+            f"port={port} is out of range: give one from 1 to {_LAST_PORT}, or none for the first free one from 7860"
+        )
     offered = OfferedModels(
         models,
         checkpoint=checkpoint,
