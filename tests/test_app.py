@@ -91,6 +91,18 @@ def test_a_file_is_refused_by_its_size_alone(tmp_path: Path) -> None:
         check_video(path, SMALL)
 
 
+def test_an_upload_that_was_deleted_meanwhile_is_asked_for_again(
+    tmp_path: Path, offered: OfferedModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "clip.mp4"
+    replies = Replies(offered=offered, limits=SMALL, scratch=tmp_path)
+    for check in (check_video, lambda *_: None):  # gone before the check, and between it and the decoding
+        monkeypatch.setattr("ila_models.app.prediction.check_video", check)
+        refusal, *_ = next(replies.recognise(str(path), NANO, None))
+        assert refusal.visible
+        assert refusal.value.startswith("“clip.mp4” is no longer here: uploads are deleted within an hour. Please up")
+
+
 def test_what_a_browser_records_is_taken(tmp_path: Path) -> None:
     path = write_clip(tmp_path / "recorded.webm", frames=30, codec="libvpx", container_options={"live": "1"})
     check_video(path, SMALL)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ..data.container import Container
 from ..data.video import VideoError
-from .refusal import RefusedError, unreadable
+from .refusal import RefusedError, gone, unreadable
 
 _MEGABYTE = 1 << 20
 
@@ -54,14 +54,17 @@ class Limits:
 
 
 def check_video(path: Path, limits: Limits) -> None:
-    """Refuses a file that is too large, or that is no video, by what stands in front of its pictures.
+    """Refuses a file that is gone, too large, or no video, by what stands in front of its pictures.
 
     What is wrong further inside, decoding finds.
 
     Raises:
         RefusedError: Says what is wrong with it, and what to do.
     """
-    size = path.stat().st_size
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError as error:
+        raise gone(path) from error
     if size == 0:
         raise RefusedError(f"“{path.name}” is empty. Please choose another file.")
     if size > limits.bytes:

@@ -21,7 +21,7 @@ from ..visualize import (
 from ..visualize.video import as_png
 from .limits import Limits, check_video
 from .models import LoadedModel
-from .refusal import unreadable
+from .refusal import gone, unreadable
 
 _SHORTEST_WINDOW = 2.0  # seconds: most actions are seen in them
 _MOST_WINDOWS = 20  # so that a long video does not take long
@@ -59,7 +59,7 @@ def answer(loaded: LoadedModel, path: Path, *, class_names: Sequence[str], limit
         limits: Of the video.
 
     Raises:
-        RefusedError: The video is too large or cannot be read, or the model cannot choose among these classes.
+        RefusedError: The video is gone, too large or cannot be read, or the model cannot choose among these classes.
     """
     check_video(path, limits)
     loaded.choose_classes(class_names)
@@ -72,6 +72,8 @@ def answer(loaded: LoadedModel, path: Path, *, class_names: Sequence[str], limit
             over_time = predict_windows(loaded.model, path, window=window)
     except VideoError as error:
         raise unreadable(path, error) from error
+    except FileNotFoundError as error:  # deleted since the check: the model may have been loaded meanwhile
+        raise gone(path) from error
     whole = capture.predictions
     assert whole is not None, "choose_classes refuses a model without classes"
     probabilities = dict(zip(whole.labels, whole.probabilities[0].tolist(), strict=True))
