@@ -133,6 +133,8 @@ def test_files_that_are_no_text(data: Path) -> None:
 
 
 def test_nothing_there(data: Path) -> None:
+    with pytest.raises(ValueError, match=r"data='' is empty: name the folder of videos; '.' is the current one"):
+        read_annotations("")
     with pytest.raises(FileNotFoundError, match=r"no such folder of videos: .*elsewhere"):
         read_annotations(data / "elsewhere")
     with pytest.raises(FileNotFoundError, match=r"no such file: .*gone\.txt"):

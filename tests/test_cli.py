@@ -447,6 +447,35 @@ def test_not_understood(program: Program, arguments: list[str]) -> None:
     assert program.err.startswith("usage: ila-models")
 
 
+WITH_MODEL = ["--model", "ila_vit_tiny_clip", "--checkpoint", "clip.pt"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["predict", "a.mp4", "", *WITH_MODEL], "VIDEO"),
+        (["predict", "a.mp4", "--model", "ila_vit_tiny_clip", "--checkpoint", ""], "--checkpoint"),
+        (["visualize", " ", *WITH_MODEL], "VIDEO"),
+        (["visualize", "a.mp4", "--out", "", *WITH_MODEL], "--out"),
+        (["extract", "", "--out", "features", *WITH_MODEL], "INPUT"),
+        (["extract", "a.mp4", "--out", "", *WITH_MODEL], "--out"),
+        (["evaluate", "--data", "", *WITH_MODEL], "--data"),
+        (["evaluate", "--data", "folder", "--annotations", "", *WITH_MODEL], "--annotations"),
+        (["train", "--config", "ila_vit_nano8.motion_8x64", "--out", ""], "--out"),
+        (["demo", "--out", ""], "--out"),
+        (["dataset", "motion", ""], "OUT"),
+        (["space", ""], "OUT"),
+        (["export", "", "--model", "ila_vit_nano8"], "FILE"),
+        (["convert", "", "b.safetensors"], "SRC"),
+        (["verify", ""], "NAME|FILE"),
+    ],
+)
+def test_an_empty_path_is_not_the_current_folder(program: Program, arguments: list[str], name: str) -> None:
+    assert program(*arguments) == 2
+    assert program.out == ""
+    assert re.search(rf"argument {re.escape(name)}: ' ?' is empty: is a variable of the shell not set\?", program.err)
+
+
 def test_interrupt(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt

@@ -10,6 +10,7 @@ from ..demo import DEMO_MODEL
 from ..factory import list_pretrained
 from ..pretrained import is_cached
 from ..weights.manifest import records
+from .given import given
 from .model_options import choose_device
 
 EXAMPLES = f"""\
@@ -44,10 +45,11 @@ def add_to(commands: Any) -> None:
         " choose from, the first one at the start (default: the package's own, and those in a cache)",
     )
     parser.add_argument(
-        "--checkpoint", metavar="FILE", help="weights of the only --model, of any layout that predict takes"
+        "--checkpoint", type=given, metavar="FILE", help="weights of the only --model, of any layout that predict takes"
     )
     parser.add_argument(
         "--text-tower",
+        type=given,
         metavar="FILE",
         help="CLIP checkpoint whose text tower reads class names, where the weights bring none",
     )

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from ..convert import convert_checkpoint
+from .given import given
 
 
 def add_to(commands: Any) -> None:
@@ -17,8 +18,10 @@ def add_to(commands: Any) -> None:
         description="Writes a checkpoint as safetensors with its configuration inside. Nothing in SRC is executed.",
         epilog="A released Kinetics-400 file gets its 400 class features computed; a CLIP file keeps its text tower.",
     )
-    parser.add_argument("source", metavar="SRC", help="released ILA file, CLIP in any layout, or hf-hub:owner/name")
-    parser.add_argument("destination", metavar="DST", help="file to write, such as ila_vit_b16.safetensors")
+    parser.add_argument(
+        "source", type=given, metavar="SRC", help="released ILA file, CLIP in any layout, or hf-hub:owner/name"
+    )
+    parser.add_argument("destination", type=given, metavar="DST", help="file to write, such as ila_vit_b16.safetensors")
     parser.set_defaults(run=run)
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from ..publishing.motion_dataset import MOTION_COUNT, write_motion_dataset
+from .given import given_path
 from .predict import write
 
 EXAMPLES = """\
@@ -29,7 +29,7 @@ def add_to(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("name", choices=("motion",), metavar="NAME", help="motion: ten motions of drawn shapes")
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder, whose name the dataset will have")
+    parser.add_argument("out", type=given_path, metavar="OUT", help="folder, whose name the dataset will have")
     parser.add_argument(
         "--count",
         type=int,

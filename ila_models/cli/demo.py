@@ -9,6 +9,7 @@ from typing import Any
 
 from ..data.motion import MOTION_CLASSES
 from ..demo import DEMO_MODEL, DEMO_SEED, run_demo
+from .given import given_path
 
 
 def add_to(commands: Any) -> None:
@@ -19,7 +20,9 @@ def add_to(commands: Any) -> None:
         description=f"Makes a short video of a moving shape, classifies it with the checkpoint of {DEMO_MODEL} that"
         " comes with the package, and draws a picture of both. Nothing is fetched.",
     )
-    parser.add_argument("--out", type=Path, default=Path("ila_demo"), metavar="DIR", help="folder (default: ila_demo)")
+    parser.add_argument(
+        "--out", type=given_path, default=Path("ila_demo"), metavar="DIR", help="folder (default: ila_demo)"
+    )
     parser.add_argument(
         "--motion", choices=MOTION_CLASSES, metavar="MOTION", help=f"one of: {', '.join(MOTION_CLASSES)}"
     )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from pathlib import Path
 from typing import Any
 
 from ..pretrained import export_pretrained, fetch_reference, pretrained_file
 from ..weights.errors import CheckpointError
 from ..weights.manifest import Record, default_record, records
+from .given import given_path
 
 _logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument("--all", action="store_true", help="every checkpoint of the manifest")
     parser.add_argument(
-        "--dir", type=Path, metavar="D", help="write NAME.safetensors into this folder as well (for --checkpoint)"
+        "--dir", type=given_path, metavar="D", help="write NAME.safetensors into this folder as well (for --checkpoint)"
     )
     parser.set_defaults(run=run)
 

@@ -19,6 +19,7 @@ from ..factory import load_text_encoder
 from ..ila_vit import ILAVisionTransformer
 from ..text import TextEncoder
 from ..video_model import VideoModel, create_video_model, leave_out_video_prompts
+from .given import given
 from .model_options import add_model_options, add_text_options, read_templates
 from .predict import write
 from .processes import MOST_WORKERS, default_workers, process_device
@@ -44,9 +45,10 @@ def add_to(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_model_options(parser)
-    parser.add_argument("--data", required=True, metavar="DIR", help="folder of videos")
+    parser.add_argument("--data", required=True, type=given, metavar="DIR", help="folder of videos")
     parser.add_argument(
         "--annotations",
+        type=given,
         metavar="FILE",
         help="lines `path label`, or CSV with a header (default: every folder in DIR is a class)",
     )
@@ -71,7 +73,7 @@ def add_to(commands: Any) -> None:
         help=f"decoding processes for each GPU (default: CPUs, {MOST_WORKERS} at most)",
     )
     parser.add_argument(
-        "--out", metavar="DIR", help="keep predictions and reports here, and go on where a run was stopped"
+        "--out", type=given, metavar="DIR", help="keep predictions and reports here, and go on where a run was stopped"
     )
     parser.add_argument("--all-probabilities", action="store_true", help="keep those of all classes, not of five")
     parser.add_argument("--limit", type=int, metavar="N", help="take N videos, evenly from all")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 from ..export import MIN_FRAMES, export_onnx, require_onnx
+from .given import given_path
 from .model_options import add_classes_option, add_weights_options, create_named_model
 
 EXAMPLES = """\
@@ -31,7 +31,7 @@ def add_to(commands: Any) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help="file to write, such as ila_vit_b16.onnx")
+    parser.add_argument("file", type=given_path, metavar="FILE", help="file to write, such as ila_vit_b16.onnx")
     add_weights_options(parser)
     add_classes_option(parser)
     parser.set_defaults(run=run)

@@ -18,6 +18,7 @@ from ..extraction.run import Summary, extract
 from ..extraction.shares import Share, share_of_environment
 from ..features.levels import LEVELS
 from ..features.windows import Padding, Unit
+from .given import given
 from .model_options import add_classes_option, add_weights_options, read_classes, read_templates
 from .predict import write
 from .processes import MOST_WORKERS, default_workers, process_device
@@ -47,13 +48,16 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument(
         "inputs",
+        type=given,
         nargs="+",
         metavar="INPUT",
         help="video, folder, pattern ('videos/*.mp4'), LIST.txt, TABLE.csv with start and end, SHARD.tar, or address",
     )
     add_weights_options(parser)
     add_classes_option(parser)
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the features and their index.parquet")
+    parser.add_argument(
+        "--out", required=True, type=given, metavar="DIR", help="folder for the features and their index.parquet"
+    )
     parser.add_argument(
         "--level",
         action="append",

@@ -10,6 +10,7 @@ from ..class_features import BARE_NAMES, check_templates
 from ..data.annotations import read_class_names
 from ..factory import load_text_encoder
 from ..video_model import VideoModel, create_video_model, leave_out_video_prompts
+from .given import given
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -33,12 +34,14 @@ def add_weights_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--checkpoint",
+        type=given,
         metavar="FILE",
         help="weights: a file of ours, a released ILA file, CLIP in any layout, or hf-hub:owner/name"
         " (default: the pretrained weights of NAME, fetched and cached)",
     )
     parser.add_argument(
         "--text-tower",
+        type=given,
         metavar="FILE",
         help="CLIP checkpoint whose text tower reads class names, where the weights bring none",
     )

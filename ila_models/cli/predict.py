@@ -14,6 +14,7 @@ from typing import Any
 from ..data.video_files import SUFFIXES_IN_WORDS, videos_below
 from ..features.decoding import ERRORS_OF_A_VIDEO, reason_of
 from ..predict import Prediction, predict_video
+from .given import given
 from .model_options import add_classes_option, add_model_options, choose_device, create_named_model
 
 _logger = logging.getLogger(__name__)
@@ -41,7 +42,11 @@ def add_to(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "videos", nargs="+", metavar="VIDEO", help="video file, http(s) URL, or directory (subfolders included)"
+        "videos",
+        nargs="+",
+        type=given,
+        metavar="VIDEO",
+        help="video file, http(s) URL, or directory (subfolders included)",
     )
     add_model_options(parser)
     add_classes_option(parser)

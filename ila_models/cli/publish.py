@@ -19,6 +19,7 @@ from ..weights.errors import CheckpointError
 from ..weights.manifest import DriveSource, Record, manifest_path, records
 from ..weights.recognise import read_checkpoint
 from .download import known_record
+from .given import given_path
 
 _logger = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--namespace", required=True, metavar="OWNER", help="user or organisation of the Hub")
     parser.add_argument(
         "--checkpoint",
-        type=Path,
+        type=given_path,
         metavar="FILE|DIR",
         help="the released file, or a folder of released files, told apart by their contents (default: the manifest's"
         " sources)",
@@ -74,11 +75,11 @@ def add_to(commands: Any) -> None:
     parser.add_argument("--license-link", metavar="URL", help="address of its text with --license other")
     parser.add_argument("--private", action="store_true", help="make new repositories private")
     parser.add_argument(
-        "--dry-run", type=Path, metavar="OUT", help="write into OUT/NAME what would be pushed, and push nothing"
+        "--dry-run", type=given_path, metavar="OUT", help="write into OUT/NAME what would be pushed, and push nothing"
     )
     parser.add_argument(
         "--manifest",
-        type=Path,
+        type=given_path,
         metavar="FILE",
         help="manifest to write commits and hashes into; for collection, to read what is published out of (default: the"
         " package's)",

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from ..demo import DEMO_MODEL
 from ..publishing.space import write_space
+from .given import given_path
 from .predict import write
 
 EXAMPLES = """\
@@ -32,7 +32,7 @@ def add_to(commands: Any) -> None:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder, whose name the Space will have")
+    parser.add_argument("out", type=given_path, metavar="OUT", help="folder, whose name the Space will have")
     parser.add_argument(
         "--model",
         action="append",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 from ..training.config import RECIPES, load_config
+from .given import given, given_path
 
 EXAMPLES = """\
 examples:
@@ -32,8 +32,10 @@ def add_to(commands: Any) -> None:
         epilog=EXAMPLES + "\nrecipes: " + ", ".join(sorted(path.stem for path in RECIPES.glob("*.yaml"))),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--config", required=True, metavar="FILE", help="YAML file, or a recipe of the package")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the run")
+    parser.add_argument(
+        "--config", required=True, type=given, metavar="FILE", help="YAML file, or a recipe of the package"
+    )
+    parser.add_argument("--out", required=True, type=given_path, metavar="DIR", help="folder of the run")
     parser.add_argument("--stop-after", type=int, metavar="N", help="end after N steps of this call, to go on later")
     parser.add_argument(
         "overrides", nargs="*", metavar="SECTION.FIELD=VALUE", help="fields in place of the file's, such as run.seed=1"

@@ -10,6 +10,7 @@ from ..pretrained import is_cached
 from ..publishing.verify import Verification, verify
 from ..weights.errors import CheckpointError, UnavailableError
 from ..weights.manifest import records
+from .given import given
 
 
 def add_to(commands: Any) -> None:
@@ -22,6 +23,7 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument(
         "sources",
+        type=given,
         nargs="*",
         metavar="NAME|FILE",
         help="checkpoint of the manifest, file, folder, or hf-hub:owner/name (default: all checkpoints in the caches)",

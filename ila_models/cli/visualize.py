@@ -13,6 +13,7 @@ from ..extraction.unique_names import Names
 from ..features.decoding import ERRORS_OF_A_VIDEO
 from ..visualize import Theme, capture_video, check_choices, write_pictures
 from ..visualize.drawing import UNTRAINED
+from .given import given, given_path
 from .model_options import add_classes_option, add_weights_options, choose_device, create_named_model
 from .predict import failure_of, find_videos, write
 
@@ -41,7 +42,11 @@ def add_to(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "videos", nargs="+", metavar="VIDEO", help="video file, http(s) URL, or directory (subfolders included)"
+        "videos",
+        nargs="+",
+        type=given,
+        metavar="VIDEO",
+        help="video file, http(s) URL, or directory (subfolders included)",
     )
     add_weights_options(parser)
     add_classes_option(parser)
@@ -66,7 +71,7 @@ def add_to(commands: Any) -> None:
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=given_path,
         default=Path("ila_pictures"),
         metavar="DIR",
         help="where each video gets a folder of its name (default: ila_pictures)",

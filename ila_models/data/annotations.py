@@ -99,9 +99,12 @@ def read_annotations(
 
     Raises:
         FileNotFoundError: There is no such folder or file.
+        ValueError: ``data`` is empty, which as a path would be the current folder.
         AnnotationError: Videos are missing or stand twice, labels are out of range or unknown, or there are fewer than
             two classes. The message tells up to ten problems with their lines.
     """
+    if not os.fspath(data):
+        raise ValueError(f"data={data!r} is empty: name the folder of videos; '.' is the current one")
     root = Path(data)
     if not root.is_dir():
         raise FileNotFoundError(f"no such folder of videos: {root}")
