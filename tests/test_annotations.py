@@ -115,6 +115,19 @@ def test_mistakes(data: Path, text: str, problem: str) -> None:
     assert problem in message
 
 
+def test_a_file_that_is_written_in_two_ways_stands_twice(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = ["a.mp4 0", "e.avi 1", f"{data}/a.mp4 0", f"../{data.name}/e.avi 1"]
+    file = written(data, "\n".join(lines) + "\n")
+    monkeypatch.chdir(data.parent)
+    for root in (data, Path(data.name)):  # a relative one as well
+        with pytest.raises(AnnotationError) as told:
+            read_annotations(root, file)
+        assert f"line 3: {data}/a.mp4 stands in line 1 too" in str(told.value)
+        assert f"line 4: ../{data.name}/e.avi stands in line 2 too" in str(told.value)
+    file = written(data, f"../{data.name}/a.mp4 0\n{data}/e.avi 1\n")
+    assert read_annotations(data, file).paths == (f"../{data.name}/a.mp4", f"{data}/e.avi"), "as they were written"
+
+
 def test_labels_beyond_the_names(data: Path) -> None:
     message = refusal(data, "a.mp4 0\ne.avi 2\n", class_names=["jump", "run"])
     assert message.endswith("line 2: label 2 is out of range: 2 class names are given, 0 to 1")

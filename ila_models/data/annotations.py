@@ -257,12 +257,17 @@ def _class_folders(root: Path, names: tuple[str, ...] | None, problems: Problems
 
 def _checked_paths(entries: Iterable[Entry], root: Path, problems: Problems, *, allow_missing: bool) -> Iterable[str]:
     first: dict[str, str] = {}
+    paths = []
+    absolute = os.path.abspath(root)
     for entry in entries:
         path = posixpath.normpath(entry.path)
-        if path in first:
-            problems.add(entry.place, f"{entry.path} stands in {first[path]} too")
+        # However it is written: `a.mp4`, `../videos/a.mp4` and `/data/videos/a.mp4` may be one file.
+        place = os.path.normpath(os.path.join(absolute, path))
+        if place in first:
+            problems.add(entry.place, f"{entry.path} stands in {first[place]} too")
             continue
-        first[path] = entry.place
+        first[place] = entry.place
+        paths.append(path)
         if not allow_missing and not os.path.isfile(root / path):
             problems.add(entry.place, f"no such video: {root / path}")
-    return first
+    return paths
