@@ -27,7 +27,7 @@ from clips import write_clip
 from released import released_state
 
 from ila_models import __version__, create_model, info, list_pretrained, predict_video
-from ila_models.cli.main import main
+from ila_models.cli.main import main, parse
 from ila_models.predict import predict_probabilities
 from ila_models.weights.recognise import read_checkpoint
 
@@ -474,6 +474,30 @@ def test_an_empty_path_is_not_the_current_folder(program: Program, arguments: li
     assert program(*arguments) == 2
     assert program.out == ""
     assert re.search(rf"argument {re.escape(name)}: ' ?' is empty: is a variable of the shell not set\?", program.err)
+
+
+def test_fields_of_a_configuration_stand_anywhere() -> None:
+    fields = ["run.seed=1", "run.batch_size=5", "data.train=null"]
+    command = ["train", "--config", "X", fields[0], "--out", "Y", fields[1], "--stop-after", "3", fields[2]]
+    options = parse(command)
+    assert options.overrides == fields
+    assert (options.config, options.out, options.stop_after) == ("X", Path("Y"), 3)
+    assert parse(["train", *fields, "--config", "X", "--out", "Y"]).overrides == fields
+    assert parse(["train", "--config", "X", "--out", "Y"]).overrides == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong"),
+    [
+        (["train", "--config", "X", "a.b=1", "--out", "Y", "--bogus=2", "c.d=5"], "--bogus=2 (fields of the config"),
+        (["train", "--config", "X", "a.b=1", "--out", "Y", "runs", "c.d=5"], "runs (fields of the configuration are"),
+        (["demo", "run.seed=1"], "run.seed=1\n"),
+        (["predict", "a.mp4", "--model", "X", "b.mp4", "--bogus"], "b.mp4 --bogus\n"),
+    ],
+)
+def test_what_stands_behind_options_and_is_no_field(program: Program, arguments: list[str], wrong: str) -> None:
+    assert program(*arguments) == 2
+    assert f"ila-models: error: unrecognized arguments: {wrong}" in program.err
 
 
 def test_interrupt(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:

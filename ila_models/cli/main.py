@@ -68,9 +68,27 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parses a command line, or leaves with status 2 where it is not understood.
+
+    argparse takes positional arguments from one place only, and calls those behind the next option unrecognized; fields
+    in place of a configuration's are taken wherever they stand.
+    """
+    parser = make_parser()
+    options, rest = parser.parse_known_args(arguments)
+    fields: list[str] | None = getattr(options, "overrides", None)
+    wrong = [each for each in rest if fields is None or each.startswith("-") or "=" not in each]
+    if wrong:
+        fields_too = "" if fields is None else " (fields of the configuration are written SECTION.FIELD=VALUE)"
+        parser.error(f"unrecognized arguments: {' '.join(wrong)}{fields_too}")
+    if fields is not None:
+        fields += rest
+    return options
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit status: 0 done, 1 failed, 2 not understood."""
-    options = make_parser().parse_args(arguments)
+    options = parse(arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A file name that the terminal cannot show must not end the run.
