@@ -341,6 +341,70 @@ def test_blocks_that_there_are_not(clip: ClipCapture) -> None:
             draw(clip, ())
 
 
+def check_that_all_text_can_be_read(canvas: Canvas) -> None:
+    """Nothing is cut off at an edge, and nothing stands on something else."""
+    canvas.pixels()
+    written = [found for found in canvas.figure.findobj(Text) if found.get_text() and found.get_visible()]
+    boxes = [(found.get_text(), found.get_window_extent()) for found in written]
+    assert len(boxes) > 5
+    for said, box in boxes:
+        assert box.x0 >= 0, said
+        assert box.x1 <= canvas.width * canvas.scale, said
+        assert min(box.y0, canvas.height * canvas.scale - box.y1) >= 0, said
+    for number, (said, box) in enumerate(boxes):
+        assert [other for other, its_box in boxes[:number] if box.overlaps(its_box)] == [], said
+
+
+@pytest.mark.parametrize("is_untrained", [False, True])
+def test_the_legend_of_a_square_video_is_whole(is_untrained: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_text_of_all_pictures(3, 64, 64, "neighbours", monkeypatch, is_untrained=is_untrained)
+
+
+@pytest.mark.parametrize(
+    ("frames", "height", "width", "target"),
+    [
+        (4, 500, 16, "neighbours"),
+        (4, 500, 16, "first"),
+        (4, 16, 500, "neighbours"),
+        (4, 128, 72, "middle"),
+        (9, 500, 16, "neighbours"),  # in two lines
+        (9, 110, 90, "neighbours"),
+    ],
+)
+def test_text_of_tall_and_wide_videos_stands_apart(
+    frames: int, height: int, width: int, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_text_of_all_pictures(frames, height, width, target, monkeypatch)
+
+
+def check_text_of_all_pictures(
+    frames: int,
+    height: int,
+    width: int,
+    target: str,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_untrained: bool = False,
+) -> None:
+    model = with_points(alignment_target=target)
+    for block in model.blocks if is_untrained else ():
+        torch.nn.init.zeros_(block.alignment.points.fc2.weight)
+        torch.nn.init.zeros_(block.alignment.points.fc2.bias)
+    clip = capture_clip(model, read_footage(noise(frames, height=height, width=width), num_frames=frames, fps=0.5))
+    assert clip.alignment is not None
+    assert clip.alignment.is_untrained == is_untrained
+    lowered = replace(clip.alignment, similarity_after=clip.alignment.similarity_after - 1.9)  # a sign takes room too
+    clip = replace(clip, alignment=lowered)
+    check_that_all_text_can_be_read(draw_contact_sheet(clip, range(2)))
+    check_that_all_text_can_be_read(draw_rollout(clip))
+    drawn: list[Canvas] = []
+    pixels = Canvas.pixels
+    monkeypatch.setattr(Canvas, "pixels", lambda canvas: drawn.append(canvas) or pixels(canvas))
+    animate_points(clip, range(2))
+    monkeypatch.undo()
+    check_that_all_text_can_be_read(drawn[0])  # as its last picture has them
+
+
 def test_many_blocks_and_frames_find_room() -> None:
     model = with_points(depth=6)
     clip = capture_clip(model, read_footage(noise(12, height=160, width=60), num_frames=12))

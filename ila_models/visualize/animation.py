@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .canvas import Canvas
+from .canvas import Canvas, text_width
 from .capture import ClipCapture, choose_blocks
 from .drawing import (
-    LEGEND_WIDTH,
     SIMILARITY_LINE,
     Panel,
     draw_crop,
@@ -22,6 +21,7 @@ from .drawing import (
     frame_label,
     legend_height,
     legend_lines,
+    legend_width,
     panel_size,
     similarity_text,
     spotlight,
@@ -39,6 +39,9 @@ MOST_GIF_BYTES = 3_000_000
 _PIXELS = 440_000
 _FRAME_RATE = 10  # of the video; players stumble over two pictures a second
 _ROWS = 4
+_LABEL_HEIGHT = 54
+"""Pixels that a block's name takes with the two numbers below it."""
+_SIDES = ("earlier", "later")
 _MORE = ("white line: where the point was in the pairs before", SIMILARITY_LINE)
 
 
@@ -63,9 +66,12 @@ def animate_points(clip: ClipCapture, blocks: Sequence[int], *, theme: str = "li
     rows = ceil(len(blocks) / columns)
     width, height = panel_size(clip, area=_PIXELS / (2 * rows * columns), most=320)
     margin, between, label, header = 16, 6, 72, 62
-    cell_width, cell_height = label + 2 * width + between + margin, height + 10
+    names = (_side_label(clip, frame, side) for pair in alignment.pairs for side, frame in enumerate(pair))
+    step = max(width + between, max(map(text_width, names)) + 2 * between)  # of tall frames, the names are wider
+    cell_width, row_height = label + step + max(width, step - 2 * between) + margin, max(height, _LABEL_HEIGHT)
+    cell_height = row_height + 10
     canvas = Canvas(
-        max(columns * cell_width + margin, LEGEND_WIDTH + 2 * margin),
+        max(columns * cell_width + margin, legend_width(clip, more=more) + 2 * margin),
         header + rows * cell_height + legend_height(clip, more=more),
         colours,
     )
@@ -74,11 +80,11 @@ def animate_points(clip: ClipCapture, blocks: Sequence[int], *, theme: str = "li
     titles, numbers, moving = [], [], []
     for place, block in enumerate(blocks):
         column, row = divmod(place, rows)
-        cell_left, top = left + column * cell_width, header + row * cell_height
+        cell_left, top = left + column * cell_width, header + row * cell_height + (row_height - height) / 2
         canvas.text(cell_left, top + height / 2 - 22, f"block {block}")
         numbers.append((block, canvas.text(cell_left, top + height / 2 + 8, "", color=colours.muted, fontsize=8)))
         for side in (0, 1):
-            panel = Panel(cell_left + label + side * (width + between), top, width, height)
+            panel = Panel(cell_left + label + side * step, top, width, height)
             if row == 0:
                 titles.append((side, canvas.text(panel.left, header - 14, "", color=colours.muted)))
             image = canvas.picture(np.zeros((height, width, 3), np.uint8), panel.left, panel.top, width, height)
@@ -91,7 +97,7 @@ def animate_points(clip: ClipCapture, blocks: Sequence[int], *, theme: str = "li
     for number, pair in enumerate(alignment.pairs):
         title.set_text(f"pair {number + 1} of {len(alignment.pairs)}")
         for side, text in titles:
-            text.set_text(f"{('earlier', 'later')[side]}: {frame_label(clip, pair[side])}")
+            text.set_text(_side_label(clip, pair[side], side))
         for block, text in numbers:
             text.set_text(similarity_text(alignment, block, number, between="\n"))
         for block, side, panel, image, path, mark in moving:
@@ -101,6 +107,10 @@ def animate_points(clip: ClipCapture, blocks: Sequence[int], *, theme: str = "li
             mark.set_data(*([each] for each in places[-1]))
         pictures.append(canvas.pixels())
     return pictures
+
+
+def _side_label(clip: ClipCapture, frame: int, side: int) -> str:
+    return f"{_SIDES[side]}: {frame_label(clip, frame)}"
 
 
 def encode_gif(pictures: Sequence[np.ndarray], *, seconds: float = SECONDS_PER_PAIR) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from .themes import Colours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import RendererAgg
     from matplotlib.figure import Figure
 
 _DPI = 100
@@ -70,3 +72,25 @@ class Canvas:
         self._agg.draw()
         drawn: np.ndarray = np.asarray(self._agg.buffer_rgba())[..., :3].copy()
         return drawn
+
+
+def text_width(said: str, *, fontsize: float = FONT_SIZE, scale: int = 1) -> float:
+    """Pixels of a canvas that a text takes from left to right, its longest line if there are several.
+
+    Args:
+        said: The text.
+        fontsize: In points.
+        scale: Of the canvas: letters are fitted to the pixels that they are drawn with.
+    """
+    from matplotlib.font_manager import FontProperties
+
+    measure, font = _renderer(scale).get_text_width_height_descent, FontProperties(size=fontsize)
+    return max(float(measure(line, font, ismath=False)[0]) for line in said.split("\n")) / scale
+
+
+@lru_cache
+def _renderer(scale: int) -> RendererAgg:
+    """Draws nothing: measures text before there is a canvas, whose size depends on it."""
+    from matplotlib.backends.backend_agg import RendererAgg
+
+    return RendererAgg(1, 1, _DPI * scale)

@@ -7,19 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
 
-from .canvas import Canvas
+from .canvas import Canvas, text_width
 from .capture import AlignmentCapture, ClipCapture
 from .themes import EARLIER, LATER, OUTLINE, Colours
 
 ARROW = "\N{RIGHTWARDS ARROW}"
 TIMES = "\N{MULTIPLICATION SIGN}"
-LEGEND_WIDTH = 640
-"""Pixels that the lines of a legend take at least."""
 _LINE = 21
 
 _FOG, _THROUGH_FOG = 62.0, 0.33
@@ -189,9 +187,36 @@ def draw_point(canvas: Canvas, x: float, y: float, *, of_earlier: bool, size: fl
     )
 
 
+class _LegendLine(NamedTuple):
+    """What a line of a legend says, and how far from the left: before it stands a sign of what is meant."""
+
+    indent: int
+    said: str
+
+
+_OF_POINTS = _LegendLine(40, "the interactive point of a pair's earlier frame, and of its later frame")
+_OF_MASKS = _LegendLine(
+    132, "the soft mask round it, from grey to a patch's own colours: how much it counts (line: half)"
+)
+
+
+def _all_lines(clip: ClipCapture, more: Sequence[str]) -> list[_LegendLine]:
+    """The lines of a legend from top to bottom."""
+    lines = [_OF_POINTS, _OF_MASKS]
+    if clip.is_cropped:
+        seen = f"{clip.img_size[1]} {TIMES} {clip.img_size[0]}"
+        lines.append(_LegendLine(40, f"what the model sees: this part of the frame, resized to {seen} pixels"))
+    return lines + [_LegendLine(2, said) for said in more]
+
+
 def legend_height(clip: ClipCapture, *, more: Sequence[str] = ()) -> int:
-    """Pixels that :func:`draw_legend` takes."""
-    return _LINE * (2 + clip.is_cropped + len(more)) + 14
+    """Pixels that :func:`draw_legend` takes from top to bottom."""
+    return _LINE * len(_all_lines(clip, more)) + 14
+
+
+def legend_width(clip: ClipCapture, *, more: Sequence[str] = (), scale: int = 1) -> float:
+    """Pixels that :func:`draw_legend` takes from left to right, on a canvas of that scale."""
+    return max(indent + text_width(said, scale=scale) for indent, said in _all_lines(clip, more))
 
 
 def draw_legend(canvas: Canvas, clip: ClipCapture, left: float, top: float, *, more: Sequence[str] = ()) -> None:
@@ -207,24 +232,17 @@ def draw_legend(canvas: Canvas, clip: ClipCapture, left: float, top: float, *, m
     line = top + _LINE / 2
     draw_point(canvas, left + 8, line, of_earlier=True, size=8)
     draw_point(canvas, left + 25, line, of_earlier=False, size=8)
-    canvas.text(left + 40, line, "the interactive point of a pair's earlier frame, and of its later frame")
     line += _LINE
     canvas.picture(fog_scale(96, 12), left + 14, line - 6, 96, 12)
     canvas.text(left + 2, line, "0")
     canvas.text(left + 115, line, "1")
-    canvas.text(
-        left + 132, line, "the soft mask round it, from grey to a patch's own colours: how much it counts (line: half)"
-    )
     if clip.is_cropped:
         line += _LINE
         canvas.line(
             [left + 2, left + 30], [line, line], color=canvas.colours.muted, linewidth=1.4, linestyle=(0, (3, 2.2))
         )
-        seen = f"{clip.img_size[1]} {TIMES} {clip.img_size[0]}"
-        canvas.text(left + 40, line, f"what the model sees: this part of the frame, resized to {seen} pixels")
-    for said in more:
-        line += _LINE
-        canvas.text(left + 2, line, said)
+    for number, (indent, said) in enumerate(_all_lines(clip, more)):
+        canvas.text(left + indent, top + (number + 0.5) * _LINE, said)
 
 
 def fog_scale(width: int, height: int) -> np.ndarray:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from .canvas import Canvas
+from .canvas import Canvas, text_width
 from .capture import ClipCapture
-from .drawing import LEGEND_WIDTH, TIMES, Panel, draw_crop, frame_label, heat, heat_colours, panel_size, resized
+from .drawing import TIMES, Panel, draw_crop, frame_label, heat, heat_colours, panel_size, resized
 from .themes import colours_of
 
 _FRAMES_A_LINE = 8
 _SCALE = 2
+_SCALE_WIDTH = 200  # pixels of the colours
+_MEANING = "attention roll-out: each patch's share in its frame's class token"
+_MEANING_LEFT = _SCALE_WIDTH + 36
 
 
 def draw_rollout(clip: ClipCapture, *, theme: str = "light") -> Canvas:
@@ -29,9 +32,11 @@ def draw_rollout(clip: ClipCapture, *, theme: str = "light") -> Canvas:
     columns = min(frames, _FRAMES_A_LINE)
     lines = -(-frames // columns)
     width, height = panel_size(clip, area=24_000, most=200)
-    margin, step_across, header = 16, width + 8, 26
+    # Of tall frames, the names are wider.
+    widest_name = max(text_width(frame_label(clip, number), scale=_SCALE) for number in range(frames))
+    margin, step_across, header = 16, max(width + 8, widest_name + 14), 26
     step_down = header + 2 * height + 14
-    widest = max(columns * step_across, LEGEND_WIDTH) + 2 * margin
+    widest = max(columns * step_across, _MEANING_LEFT + text_width(_MEANING, scale=_SCALE)) + 2 * margin
     canvas = Canvas(widest, lines * step_down + 66, colours, scale=_SCALE)
     shares = clip.rollout * clip.grid[0] * clip.grid[1]
     highest = max(float(shares.flatten().quantile(0.99)), 2.0)
@@ -52,7 +57,7 @@ def draw_rollout(clip: ClipCapture, *, theme: str = "light") -> Canvas:
 
 
 def _draw_scale(canvas: Canvas, left: float, middle: float, highest: float) -> None:
-    width = 200
+    width = _SCALE_WIDTH
     ramp = (heat_colours()(np.linspace(0, 1, width))[None, :, :3] * 255).round().astype(np.uint8)
     canvas.picture(ramp.repeat(12, axis=0), left, middle - 6, width, 12)
     for value in (0.0, 1.0, highest):
@@ -62,5 +67,5 @@ def _draw_scale(canvas: Canvas, left: float, middle: float, highest: float) -> N
         # The number of the even share makes room where it lies close to the other ones.
         if value != 1 or 0.1 < 1 / highest < 0.7:
             canvas.text(x, middle + 18, said, ha="left" if not value else "center", fontsize=8)
-    canvas.text(left + width + 36, middle - 2, "attention roll-out: each patch's share in its frame's class token")
+    canvas.text(left + _MEANING_LEFT, middle - 2, _MEANING)
     canvas.text(left + width + 52, middle + 18, "as a multiple of an even share", color=canvas.colours.muted)
