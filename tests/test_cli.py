@@ -447,6 +447,17 @@ def test_not_understood(program: Program, arguments: list[str]) -> None:
     assert program.err.startswith("usage: ila-models")
 
 
+def test_files_of_templates_that_cannot_be_read(program: Program, tmp_path: Path) -> None:
+    assert program.predict("a.mp4", "--template", "@gone.txt") == 1
+    assert program.err == "ila-models: error: no such file: gone.txt\n"
+    assert program.predict("a.mp4", "--template", "@folder") == 1
+    assert program.err == "ila-models: error: folder is a folder: give a text file\n"
+    latin = tmp_path / "latin.txt"
+    latin.write_bytes("vidéo de {}".encode("latin-1"))
+    assert program.predict("a.mp4", "--template", f"@{latin}") == 1
+    assert program.err == f"ila-models: error: {latin}: not UTF-8 text (byte 3): save it as UTF-8\n"
+
+
 WITH_MODEL = ["--model", "ila_vit_tiny_clip", "--checkpoint", "clip.pt"]
 
 

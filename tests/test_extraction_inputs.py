@@ -6,7 +6,7 @@ import io
 import os
 import re
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from ila_models.data.labels import AnnotationError
 from ila_models.extraction.inputs import find_videos
 from ila_models.extraction.item_names import safe_name
 from ila_models.extraction.items import VideoItem
+from ila_models.extraction.tables import videos_of_list, videos_of_table
 
 
 @pytest.fixture(autouse=True)
@@ -322,6 +323,15 @@ def test_all_problems_of_a_table_are_told_with_their_lines() -> None:
         "line 8: 2 fields, the first line has 3: put a field with commas in quotes",
         f"line 9: the start, 'nan', {number}",
     ]
+
+
+@pytest.mark.parametrize("read", [videos_of_list, videos_of_table])
+def test_a_list_or_table_that_is_not_there_or_is_a_folder(read: Callable[[str], Iterator[VideoItem]]) -> None:
+    with pytest.raises(FileNotFoundError, match=r"^no such file: gone\.txt$"):
+        next(read("gone.txt"))
+    Path("folder.txt").mkdir()
+    with pytest.raises(AnnotationError, match=r"^folder\.txt is a folder: give a text file$"):
+        next(read("folder.txt"))
 
 
 def test_a_segment_that_stands_twice_is_a_problem() -> None:

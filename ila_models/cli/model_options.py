@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
 from ..class_features import BARE_NAMES, check_templates
 from ..data.annotations import read_class_names
+from ..data.text_files import read_text
 from ..factory import load_text_encoder
 from ..video_model import VideoModel, create_video_model, leave_out_video_prompts
 from .given import given
@@ -105,8 +105,8 @@ def read_classes(argument: str) -> list[str]:
 
 
 def read_lines(path: str) -> list[str]:
-    """The lines of a text file that are not blank, without the blanks round them."""
-    return [line.strip() for line in Path(path).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    """The lines of a text file that are not blank, without the blanks round them; see :func:`read_text` for errors."""
+    return [line.strip() for line in read_text(path).splitlines() if line.strip()]
 
 
 def parse_views(argument: str) -> tuple[int, int]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 from .labels import AnnotationError, Entry, Problems, is_number, labels_are_numbers, numbers_of
+from .text_files import csv_rows, has_all_fields, read_text
 from .video_files import SUFFIXES_IN_WORDS, is_video_name, videos_below
 
 PATH_COLUMNS = ("path", "file", "filename", "video", "video_path")
@@ -127,7 +127,7 @@ def read_class_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
         AnnotationError: It holds no names, or one twice; or ids that are not 0, 1, 2, ... in order.
     """
     path = Path(path)
-    text = _read_text(path)
+    text = read_text(path)
     lines = [(number, line.strip()) for number, line in enumerate(text.split("\n"), start=1)]
     lines = [(number, line) for number, line in lines if line]
     problems = Problems(path)
@@ -144,23 +144,9 @@ def read_class_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
     return tuple(name for _, name in lines)
 
 
-def _read_text(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise FileNotFoundError(f"no such file: {path}") from None
-    except IsADirectoryError:
-        raise AnnotationError(f"{path} is a folder: give a text file") from None
-    except UnicodeDecodeError as error:
-        raise AnnotationError(f"{path}: not UTF-8 text (byte {error.start:,}): save it as UTF-8") from error
-    if "\0" in text:
-        raise AnnotationError(f"{path}: not a text file, it has zero bytes")
-    return text
-
-
 def _read_file(path: Path, names: tuple[str, ...] | None, problems: Problems) -> tuple[list[Entry], bool]:
     """The entries of a file, and whether their labels are numbers."""
-    text = _read_text(path)
+    text = read_text(path)
     first = next((line for line in text.split("\n") if line.strip()), None)
     if first is None:
         raise AnnotationError(f"{path}: empty: write a line `path label` for every video, or a CSV with a header")
@@ -199,12 +185,9 @@ def _csv_entries(path: Path, text: str, header: list[str], problems: Problems) -
                 f" {' or '.join(known)}, and there {'is none' if not found else f'are {len(found)}'}"
             )
         columns.append(header.index(found[0]))
-    for line, row in _rows_below_header(text, problems):
+    for line, row in islice(csv_rows(text, problems), 1, None):
         place = f"line {line}"
-        if len(row) != len(header):
-            problems.add(
-                place, f"{len(row)} fields, the first line has {len(header)}: put a field with commas in quotes"
-            )
+        if not has_all_fields(row, header, place, problems):
             continue
         video, label = (row[column] for column in columns)
         if video and label:
@@ -213,22 +196,8 @@ def _csv_entries(path: Path, text: str, header: list[str], problems: Problems) -
             problems.add(place, f"the {'label' if video else 'path'} is empty")
 
 
-def _rows_below_header(text: str, problems: Problems) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a CSV after its first, with the numbers of their lines; blank rows and blanks round fields go."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    is_header = True
-    try:
-        for row in reader:
-            fields = [field.strip() for field in row]
-            if any(fields) and not is_header:
-                yield reader.line_num, fields
-            is_header = is_header and not any(fields)
-    except csv.Error as error:
-        problems.add(f"line {reader.line_num}", f"not CSV: {error}")
-
-
 def _rows_by_id(text: str, problems: Problems) -> Iterator[tuple[int, str]]:
-    for expected, (line, row) in enumerate(_rows_below_header(text, problems)):
+    for expected, (line, row) in enumerate(islice(csv_rows(text, problems), 1, None)):
         if len(row) == 2 and row[0] == str(expected) and row[1]:
             yield line, row[1]
         else:

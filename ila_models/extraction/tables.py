@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import functools
-import io
 import math
 import os
 from collections import Counter
@@ -14,6 +12,7 @@ from typing import NamedTuple
 
 from ..data.annotations import PATH_COLUMNS
 from ..data.labels import AnnotationError, Problems
+from ..data.text_files import csv_rows, has_all_fields, read_text
 from .item_names import address_name, is_address, path_name, safe_name
 from .items import VideoItem
 
@@ -52,10 +51,11 @@ def videos_of_list(file: str) -> Iterator[VideoItem]:
         all the absolute paths of the list are in.
 
     Raises:
-        AnnotationError: The list is not UTF-8 text, or names no video.
+        FileNotFoundError: There is no such file.
+        AnnotationError: The list is a folder or not UTF-8 text, or names no video.
         OSError: It cannot be read.
     """
-    lines = (line.strip() for line in _read_text(file).split("\n"))
+    lines = (line.strip() for line in read_text(file).split("\n"))
     paths = [line for line in lines if line and not line.startswith("#")]
     if not paths:
         raise AnnotationError(f"{file}: no video in it: write a path or an address a line")
@@ -77,13 +77,14 @@ def videos_of_table(file: str) -> Iterator[VideoItem]:
         ``clip_12.000_15.500``, ``clip_0.000_15.500`` without a start, ``clip_12.000_end`` without an end.
 
     Raises:
-        AnnotationError: The table is not UTF-8 text or has no row; columns are missing or stand twice, fields are too
+        FileNotFoundError: There is no such file.
+        AnnotationError: The table is a folder, not UTF-8 text, or has no row; columns are missing or stand twice, fields are too
             many or too few, a path is empty, a segment stands twice, or a time is not a number, negative, infinite or
             not after the start. The message tells up to ten problems with their lines.
         OSError: It cannot be read.
     """
     problems = Problems(Path(file))
-    segments = list(_segments(_read_text(file), problems))
+    segments = list(_segments(read_text(file), problems))
     problems.raise_any()
     for (path, start, end), count in Counter(segment[:3] for segment in segments).items():
         if count > 1:
@@ -96,16 +97,6 @@ def videos_of_table(file: str) -> Iterator[VideoItem]:
     for segment, (path, name) in zip(segments, named, strict=True):
         name = safe_name(segment.name) if segment.name else name + _seconds_in_name(segment)
         yield VideoItem(file=path, name=name, start=segment.start, end=segment.end)
-
-
-def _read_text(file: str) -> str:
-    try:
-        text = Path(file).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise AnnotationError(f"{file}: not UTF-8 text (byte {error.start:,}): save it as UTF-8") from error
-    if "\0" in text:
-        raise AnnotationError(f"{file}: not a text file, it has zero bytes")
-    return text
 
 
 def _files_and_names(paths: Sequence[str], folder: str) -> Iterator[tuple[str, str]]:
@@ -123,27 +114,15 @@ def _files_and_names(paths: Sequence[str], folder: str) -> Iterator[tuple[str, s
 
 
 def _segments(text: str, problems: Problems) -> Iterator[_Segment]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     header: list[str] = []
     columns = None
-    try:
-        for row in reader:
-            fields = [field.strip() for field in row]
-            place = f"line {reader.line_num}"
-            if not any(fields):
-                continue
-            if not header:
-                header = [field.lower() for field in fields]
-                columns = _columns(header, place, problems)
-            elif len(fields) != len(header):
-                problems.add(
-                    place,
-                    f"{len(fields)} fields, the first line has {len(header)}: put a field with commas in quotes",
-                )
-            elif columns is not None:
-                yield _segment(fields, columns, place, problems)
-    except csv.Error as error:
-        problems.add(f"line {reader.line_num}", f"not CSV: {error}")
+    for line, fields in csv_rows(text, problems):
+        place = f"line {line}"
+        if not header:
+            header = [field.lower() for field in fields]
+            columns = _columns(header, place, problems)
+        elif has_all_fields(fields, header, place, problems) and columns is not None:
+            yield _segment(fields, columns, place, problems)
 
 
 def _columns(header: list[str], place: str, problems: Problems) -> _Columns | None:
