@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from aligned_models import aligned_model, image_model
 
 import ila_models
@@ -19,12 +17,6 @@ from ila_models.training.config import OptimizerSection, TrainingConfig, parse_c
 from ila_models.training.engine import train
 from ila_models.training.errors import TrainingError
 from ila_models.training.parameters import make_optimizer
-
-
-@pytest.fixture(autouse=True)
-def _one_life() -> Iterator[None]:
-    yield
-    AcceleratorState._reset_state()  # a process has one precision, and here it has many lives
 
 
 def config(**model: Any) -> TrainingConfig:
@@ -58,9 +50,7 @@ def test_a_run_ends_with_a_model_that_loads(tmp_path: Path) -> None:
 
 def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
     train(config(), tmp_path / "whole")
-    AcceleratorState._reset_state()
     train(config(), tmp_path / "parts", stop_after=2)
-    AcceleratorState._reset_state()
     train(config(), tmp_path / "parts")
     whole, parts = load_state(tmp_path / "whole"), load_state(tmp_path / "parts")
     assert whole is not None

@@ -74,6 +74,7 @@ ALLOWED: dict[str, set[str]] = {
         "video_model",
         "factory",
         "publishing",
+        "whole_files",
         "alignment",
         "heads",
         "weights",

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -45,10 +45,8 @@ STEPS = 9
 
 
 @pytest.fixture(autouse=True)
-def _named(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _named(monkeypatch: pytest.MonkeyPatch) -> None:
     name_architecture("ila_vit_b16", replace(TINY, alignment_width=8), monkeypatch)
-    yield
-    AcceleratorState._reset_state()  # a process has one precision, and here it has many lives
 
 
 def config(**sections: dict[str, Any]) -> TrainingConfig:
@@ -74,7 +72,7 @@ def test_a_run_from_its_beginning_to_its_end(tmp_path: Path) -> None:
     assert result.steps == STEPS
     assert result.accuracy is not None
     assert result.accuracy.clips == 10
-    assert {path.name for path in tmp_path.iterdir()} == {
+    assert {path.name for path in tmp_path.iterdir() if not path.name.startswith(".")} == {
         "checkpoint.pt",
         "curves.png",
         "log.jsonl",
@@ -163,6 +161,7 @@ def test_checkpointed_activations_change_nothing(tmp_path: Path) -> None:
 
 
 def test_bf16(tmp_path: Path) -> None:
+    train(config(), tmp_path / "fp32", stop_after=1)  # one process may train at one precision, then at another
     train(config(run={"precision": "bf16"}), tmp_path, stop_after=2)
     assert all(torch.isfinite(tensor).all() for tensor in weights(tmp_path).values())
 
@@ -174,7 +173,6 @@ def _process(rank: int, processes: int, port: int, made: TrainingConfig, folder:
         "WORLD_SIZE": str(processes),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
-        "ACCELERATE_USE_CPU": "true",
     }
     AcceleratorState._reset_state(reset_partial_state=True)  # what the parent knew of processes
     train(made, folder, stop_after=4)

@@ -15,9 +15,11 @@ from typing import Any
 
 import torch
 
+from ..whole_files import remove_unfinished
 from .errors import TrainingError
 
 FILE_NAME = "checkpoint.pt"
+_SCRATCH = "checkpoint"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,7 @@ def save_state(state: RunState, folder: Path) -> None:
         TrainingError: It cannot be written; the one before is untouched.
     """
     try:
-        with tempfile.TemporaryDirectory(prefix=".checkpoint.", dir=folder) as scratch:
+        with tempfile.TemporaryDirectory(prefix=f".{_SCRATCH}.", dir=folder) as scratch:
             unfinished = Path(scratch) / FILE_NAME
             with unfinished.open("wb") as stream:
                 torch.save(vars(state), stream)
@@ -65,6 +67,11 @@ def save_state(state: RunState, folder: Path) -> None:
             f"the checkpoint of step {state.step} cannot be written into {folder}: {error}. The one before is"
             f" untouched: make room, and run the same command again to go on from there"
         ) from error
+
+
+def remove_unfinished_state(folder: Path) -> None:
+    """Removes what a process that was killed left of writing a state; no other may be writing one."""
+    remove_unfinished(folder / _SCRATCH)
 
 
 def load_state(folder: Path) -> RunState | None:

@@ -27,6 +27,7 @@ from .loading import BatchLoader
 from .log import RunLog, draw_curves
 from .mixing import ClipMixup
 from .parameters import make_optimizer
+from .processes import alone_in, join_processes
 from .schedule import FramesByEpoch, make_scheduler, set_window_offset
 from .sources import Needs, make_source
 from .start import make_model
@@ -68,37 +69,33 @@ def train(config: TrainingConfig, folder: Path, *, stop_after: int | None = None
         stop_after: Steps of this call after which it ends as if it had been interrupted; None for none.
 
     Raises:
-        TrainingError: The loss is not finite, the folder holds another run, or a file cannot be written.
+        TrainingError: The loss is not finite, the folder holds another run or another process trains there, the
+            processes do not find each other, or a file cannot be written.
         ValueError: Data and model do not fit, or the batch cannot be split.
         FileNotFoundError: Data or weights are not there.
     """
-    run = Run(config, folder)
-    try:
-        return run.to_the_end(stop_after)
-    except OSError as error:
-        raise TrainingError(
-            f"step {run.step}: {error}. The last checkpoint in {folder} is untouched: mend what is wrong, and run the"
-            f" same command again to go on from there"
-        ) from error
-    finally:
-        run.close()
+    accelerator = join_processes(config)
+    with alone_in(folder, accelerator):
+        run = Run(config, folder, accelerator)
+        try:
+            return run.to_the_end(stop_after)
+        except OSError as error:
+            raise TrainingError(
+                f"step {run.step}: {error}. The last checkpoint in {folder} is untouched: mend what is wrong, and run"
+                f" the same command again to go on from there"
+            ) from error
+        finally:
+            run.close()
 
 
 class Run:
     """Everything that a run holds while it runs."""
 
-    def __init__(self, config: TrainingConfig, folder: Path) -> None:
+    def __init__(self, config: TrainingConfig, folder: Path, accelerator: Accelerator) -> None:
         """Builds model, data and optimizer, and reads the state that stands in the folder."""
         settings = config.run
-        self.config, self.folder = config, folder
-        self.accelerator = Accelerator(mixed_precision="no" if settings.precision == "fp32" else settings.precision)
-        self.processes = self.accelerator.num_processes
-        if settings.batch_size % (self.processes * settings.accumulate):
-            raise ValueError(
-                f"run.batch_size is {settings.batch_size}: it cannot be split over {self.processes} processes in"
-                f" {settings.accumulate} parts each"
-            )
-        folder.mkdir(parents=True, exist_ok=True)
+        self.config, self.folder, self.accelerator = config, folder, accelerator
+        self.processes = accelerator.num_processes
         state = load_state(folder)
         self._check_same(state)
 

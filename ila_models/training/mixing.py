@@ -30,12 +30,12 @@ class ClipMixup:
     def __call__(self, video: Tensor, labels: Tensor, *, seed: int) -> tuple[Tensor, Tensor]:
         """Mixes clips [B, T, 3, H, W] with each other, and their labels [B]; what is mixed follows from the seed.
 
-        A batch of an odd number of clips is not mixed: its clips are mixed in pairs.
+        Clips are mixed in pairs: a batch that is mixed has an even number of them, which is seen to at the start.
 
         Returns:
             The clips, and targets [B, classes] that sum to one.
         """
-        if self._mixup is None or len(video) % 2:
+        if self._mixup is None:
             return video, smooth(labels, self._num_classes, self._smoothing)
         np.random.seed(seed % 2**32)  # timm draws from numpy's global generator
         mixed, targets = self._mixup(video.flatten(1, 2).contiguous(), labels)
