@@ -19,15 +19,14 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
             return super().forward(input)
         x = input.float()
         count = x.new_tensor([x.numel() / x.shape[1]])
-        local = torch.cat([x.sum(dim=(0, 2, 3)), x.square().sum(dim=(0, 2, 3)), count])
-        total = all_reduce(local)
-        sums, squares, count = total.split([self.num_features, self.num_features, 1])
+        sums, count = all_reduce(torch.cat([x.sum(dim=(0, 2, 3)), count])).split([self.num_features, 1])
         mean = sums / count
-        variance = squares / count - mean.square()
+        # In two passes: of a mean far from zero, E[x^2] - E[x]^2 leaves nothing but rounding, and may be negative.
+        centred = x - mean[:, None, None]
+        variance = all_reduce(centred.square().sum(dim=(0, 2, 3))) / count
         self._track(mean.detach(), variance.detach(), count.detach())
         scale = self.weight * torch.rsqrt(variance + self.eps)
-        shift = self.bias - mean * scale
-        return (x * scale[:, None, None] + shift[:, None, None]).to(input.dtype)
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(input.dtype)
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
