@@ -75,6 +75,7 @@ ALLOWED: dict[str, set[str]] = {
         "factory",
         "publishing",
         "whole_files",
+        "settings",
         "alignment",
         "heads",
         "weights",

@@ -22,6 +22,7 @@ from tiny import TINY
 from torch import Tensor
 
 from ila_models import create_model, save_pretrained
+from ila_models.alignment import WINDOW_OFFSET
 from ila_models.cli.main import main
 from ila_models.configs import ILAConfig
 from ila_models.data.motion import MOTION_CLASSES, motion_clips, write_motion_videos
@@ -94,6 +95,13 @@ def test_a_run_from_its_beginning_to_its_end(tmp_path: Path) -> None:
     assert state is not None
     assert state.ema is not None
     assert_same(model.state_dict(), state.ema)
+    assert result.best == max(line["top1"] for line in lines if line["kind"] == "validation")
+
+
+def test_the_averaged_model_has_the_schedule_s_window_offset(tmp_path: Path) -> None:
+    train(config(schedule={"shrink_window_from": 1}, run={"ema": 0.9}), tmp_path)
+    model = create_model(f"local-dir:{tmp_path / 'model'}")
+    assert model.window_offset.item() == pytest.approx(WINDOW_OFFSET / 4)  # of epoch 2, halved in 1 and 2
 
 
 @pytest.mark.parametrize("stops", [[4], [1, 3, 2]])
@@ -141,8 +149,9 @@ def test_a_finished_run_does_nothing_more(tmp_path: Path) -> None:
 
 def test_another_run_s_folder_is_left_alone(tmp_path: Path) -> None:
     train(config(), tmp_path, stop_after=1)
-    with pytest.raises(TrainingError, match=r"holds a run of another configuration: optimizer\.lr is 0\.5, was 0\.001"):
-        train(config(optimizer={"lr": 0.5}), tmp_path)
+    message = r"holds a run of another configuration: optimizer\.weight_decay is 0\.5, was 0\.02\. Choose"
+    with pytest.raises(TrainingError, match=message):
+        train(config(optimizer={"weight_decay": 0.5, "lr": 2e-3}), tmp_path)
     assert train(config(data={"num_workers": 1}), tmp_path, stop_after=1).steps == 2
 
 
@@ -186,19 +195,44 @@ def test_two_processes_train_to_the_weights_of_one(tmp_path: Path) -> None:
         run={"batch_norm": "synced"},
     )
     train(made, tmp_path / "one", stop_after=4)
-    port = free_port()
-    children = [FORK.Process(target=_process, args=(rank, 2, port, made, tmp_path / "two")) for rank in range(2)]
-    for child in children:
-        child.start()
-    for child in children:
-        child.join(120)
-    assert [child.exitcode for child in children] == [0, 0]
+    train_by_two(_process, made, tmp_path / "two")
     assert_same(weights(tmp_path / "two"), weights(tmp_path / "one"), tolerance=2e-4)
     one, two = (
         [(line["top1"], line["clips"]) for line in read_log(tmp_path / name) if line["kind"] == "validation"]
         for name in ("one", "two")
     )
     assert [clips for _, clips in two] == [clips for _, clips in one] == [10]
+
+
+def _process_that_keeps_what_it_measures(
+    rank: int, processes: int, port: int, made: TrainingConfig, folder: Path
+) -> None:
+    original = engine.measure
+
+    def measure(model: Any, *args: Any, **options: Any) -> Any:
+        torch.save(dict(model.state_dict()), folder / f"{rank}.measured")
+        return original(model, *args, **options)
+
+    engine.measure = measure
+    _process(rank, processes, port, made, folder)
+
+
+@pytest.mark.parametrize("ema", [None, 0.5])
+def test_processes_measure_the_same_model(ema: float | None, tmp_path: Path) -> None:
+    train_by_two(_process_that_keeps_what_it_measures, config(run={"batch_norm": "local", "ema": ema}), tmp_path)
+    first, second = (torch.load(tmp_path / f"{rank}.measured", weights_only=True) for rank in range(2))
+    assert any(name.endswith("running_mean") for name in first)
+    assert_same(second, first)
+
+
+def train_by_two(process: Callable[..., None], made: TrainingConfig, folder: Path) -> None:
+    port = free_port()
+    children = [FORK.Process(target=process, args=(rank, 2, port, made, folder)) for rank in range(2)]
+    for child in children:
+        child.start()
+    for child in children:
+        child.join(120)
+    assert [child.exitcode for child in children] == [0, 0]
 
 
 def free_port() -> int:
@@ -285,6 +319,47 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path, monkeypatch: py
     assert state.step == 4
     monkeypatch.setattr(engine.Run, "_prepare", original)
     assert train(config(), tmp_path).steps == STEPS
+
+
+@pytest.mark.parametrize("clip_norm", [None, 1.0])
+def test_a_gradient_that_is_not_finite_is_not_stepped(
+    clip_norm: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original: Callable[..., Any] = engine.Run._prepare
+
+    def broken(run: engine.Run, batch: Any) -> Any:
+        if run.step == 5:
+            run.model.patch_embed.proj.weight.register_hook(lambda gradient: gradient * torch.inf)
+        return original(run, batch)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(engine.Run, "_prepare", broken)
+        with pytest.raises(
+            TrainingError, match=r"the gradient of step 5 is not finite\. Its inputs are in .*0\.not_fin"
+        ):
+            train(config(optimizer={"clip_norm": clip_norm}), tmp_path)
+    assert torch.load(tmp_path / "0.not_finite.pt", weights_only=True)["step"] == 5
+    state = load_state(tmp_path)
+    assert state is not None
+    assert state.step == 4
+    assert all(tensor.isfinite().all() for tensor in state.model.values())
+
+
+def test_a_run_goes_on_with_what_its_error_advises(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    train(config(run={"precision": "bf16"}), tmp_path, stop_after=5)
+    assert train(config(optimizer={"lr": 1e-4, "clip_norm": 1.0}), tmp_path).steps == STEPS
+    rates = [line["lr_all"] for line in read_log(tmp_path) if line["kind"] == "step"]
+    assert rates[4] > 5e-4
+    assert 0 < rates[5] < 1e-4
+    assert all(tensor.isfinite().all() for tensor in weights(tmp_path).values())
+    for message in (
+        "optimizer.lr is 0.0001, was 0.001",
+        "optimizer.clip_norm is 1.0, was None",
+        "run.precision is 'fp32', was 'bf16'",
+    ):
+        assert f"from step 5 on, {message}" in caplog.text
 
 
 def test_a_full_disk_keeps_the_checkpoint_before(tmp_path: Path) -> None:
@@ -419,3 +494,48 @@ def test_a_broken_video_is_told_and_replaced(videos: Path, tmp_path: Path) -> No
     told = [line["message"] for line in read_log(tmp_path / "run") if line["kind"] == "broken"]
     assert len(told) >= 5
     assert all(any(str(path) in message for path in files[:5]) for message in told)
+
+
+def test_a_run_goes_on_only_with_its_data(videos: Path, tmp_path: Path) -> None:
+    listed = tmp_path / "listed.txt"
+    lines = [line.rpartition(" ")[::2] for line in (videos / "annotations.txt").read_text().splitlines()]
+    names = tmp_path / "names.txt"
+    classes = [f"motion {number}" for number in range(10)]
+
+    def part(lines: list[tuple[str, str]], classes: list[str]) -> None:
+        listed.write_text("".join(f"{path} {label}\n" for path, label in lines))
+        names.write_text("\n".join(classes))
+        data = {"kind": "videos", "train": str(videos), "train_annotations": str(listed), "class_names": str(names)}
+        train(config(data=data), tmp_path / "run", stop_after=1)
+
+    part(lines, classes)
+    for other, message in (
+        ((lines[1:], classes), "holds a run on other training data: 19 samples, were 20. Bring back the data"),
+        ((lines[::-1], classes), "paths, labels or their order are others"),
+        (
+            ([(lines[0][0], str((int(lines[0][1]) + 1) % 10)), *lines[1:]], classes),
+            "paths, labels or their order are others",
+        ),
+        ((lines, [*classes[:9], "other"]), "class 9 is 'other', was 'motion 9'"),
+        ((lines, [*classes, "more"]), "11 classes, were 10"),
+    ):
+        with pytest.raises(TrainingError, match=message):
+            part(*other)
+    part(lines, classes)
+    path = tmp_path / "run" / "checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    assert state["step"] == 2
+    del state["data"]  # as checkpoints of before have none
+    torch.save(state, path)
+    part(lines[::-1], classes)
+
+
+def test_shards_are_known_by_their_videos(videos: Path, tmp_path: Path) -> None:
+    members = {f"{number}.mp4": path.read_bytes() for number, path in enumerate(sorted(videos.rglob("*.mp4")))}
+    labels = {f"{number}.cls": str(number % 10) for number in range(len(members))}
+    write_shard(tmp_path / "0.tar", members | labels)
+    data = {"kind": "videos", "train": str(tmp_path / "*.tar"), "num_workers": 0}
+    train(config(data=data), tmp_path / "run", stop_after=1)
+    write_shard(tmp_path / "0.tar", members | labels | {"0.cls": "1"})
+    with pytest.raises(TrainingError, match="paths, labels or their order are others"):
+        train(config(data=data), tmp_path / "run", stop_after=1)

@@ -35,6 +35,8 @@ class RunState:
         best: The best top-1 on the validation data so far, None before the first measurement.
         seconds: Time spent in steps.
         config: The configuration, as plain values.
+        data: The training data, as :func:`~ila_models.training.described.describe_data` has them; None in states of
+            before they were noted.
     """
 
     step: int
@@ -45,6 +47,7 @@ class RunState:
     best: float | None
     seconds: float
     config: dict[str, Any]
+    data: dict[str, Any] | None = None
 
 
 def save_state(state: RunState, folder: Path) -> None:

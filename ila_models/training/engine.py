@@ -19,15 +19,18 @@ from ..publishing.bundle import save_pretrained
 from .augment import ClipAugmentation
 from .batch_norm import convert_batch_norms
 from .batches import StepBatches, seed_of
+from .buffers import share_buffers
 from .checkpoint import RunState, load_state, save_state
 from .clips import Batch
 from .config import TrainingConfig
 from .errors import TrainingError
+from .finite import clipped_gradient_norm, is_to_be_stepped, stop_at
 from .loading import BatchLoader
 from .log import RunLog, draw_curves
 from .mixing import ClipMixup
 from .parameters import make_optimizer
 from .processes import alone_in, join_processes
+from .same_run import check_same_config, check_same_data
 from .schedule import FramesByEpoch, make_scheduler, set_window_offset
 from .sources import Needs, make_source
 from .start import make_model
@@ -36,7 +39,6 @@ from .validation import Accuracy, measure
 _logger = logging.getLogger(__name__)
 
 MODEL_FOLDER = "model"
-INPUTS_NAME = "not_finite.pt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,12 +49,14 @@ class Result:
         folder: Where its files are.
         steps: Steps done, those of earlier parts of the run included.
         accuracy: On the validation data at the end; None without such data.
+        best: The best top-1 of all measurements, in percent, those of earlier parts of the run included; None without.
         seconds: Time spent in steps.
     """
 
     folder: Path
     steps: int
     accuracy: Accuracy | None
+    best: float | None
     seconds: float
 
 
@@ -69,8 +73,8 @@ def train(config: TrainingConfig, folder: Path, *, stop_after: int | None = None
         stop_after: Steps of this call after which it ends as if it had been interrupted; None for none.
 
     Raises:
-        TrainingError: The loss is not finite, the folder holds another run or another process trains there, the
-            processes do not find each other, or a file cannot be written.
+        TrainingError: Loss or gradient are not finite, the folder holds another run or one of other data, another
+            process trains there, the processes do not find each other, or a file cannot be written.
         ValueError: Data and model do not fit, or the batch cannot be split.
         FileNotFoundError: Data or weights are not there.
     """
@@ -97,10 +101,14 @@ class Run:
         self.config, self.folder, self.accelerator = config, folder, accelerator
         self.processes = accelerator.num_processes
         state = load_state(folder)
-        self._check_same(state)
+        if state is not None:
+            check_same_config(config, state, folder)
 
         torch.manual_seed(seed_of(settings.seed))
         source = make_source(config)
+        self.data = source.described
+        if state is not None:
+            check_same_data(self.data, state, folder)
         self.model = make_model(config.model, source.class_names)
         convert_batch_norms(self.model, settings.batch_norm)
         self.model.set_grad_checkpointing(settings.grad_checkpointing)
@@ -141,7 +149,7 @@ class Run:
         if state is not None:
             # Only now, when the weights are where they will stay: moments go where their weights are.
             optimizer.load_state_dict(state.optimizer)
-            if self.accelerator.scaler is not None:
+            if self.accelerator.scaler is not None and state.scaler:  # it has none that began at another precision
                 self.accelerator.scaler.load_state_dict(state.scaler)
         self.ema = self._make_ema(state)
         self.device = self.accelerator.device
@@ -182,7 +190,7 @@ class Run:
                 self._save()
         if self.step == self.total_steps:
             self._finish()
-        return Result(folder=self.folder, steps=self.step, accuracy=accuracy, seconds=self.seconds)
+        return Result(folder=self.folder, steps=self.step, accuracy=accuracy, best=self.best, seconds=self.seconds)
 
     def close(self) -> None:
         """Ends the log."""
@@ -215,18 +223,20 @@ class Run:
             similarity = similarity + part_similarity.detach() / len(parts)
         loss, similarity = self.accelerator.reduce(torch.stack([loss, similarity]), reduction="mean")
         if not torch.isfinite(loss + similarity):
-            self._stop_at(batch, clips, targets)
-        norm = None
-        if self.config.optimizer.clip_norm is not None:
-            norm = self.accelerator.clip_grad_norm_(model.parameters(), self.config.optimizer.clip_norm)
+            self._stop_at("loss", batch, clips, targets)
+        norm = clipped_gradient_norm(model, self.accelerator, clip_norm=self.config.optimizer.clip_norm)
+        if not is_to_be_stepped(norm, self.accelerator):
+            self._stop_at("gradient", batch, clips, targets)
         self.optimizer.step()
         if self.ema is not None:
             self.ema.update(model, step=self.step)
+            # The average of a schedule's offsets is none of them.
+            set_window_offset(self.ema.module, epoch, self.config.schedule)
         rates = {group["part"]: group["lr"] for group in self.optimizer.param_groups}
         return {
             "loss": loss.item(),
             "similarity_loss": similarity.item(),
-            **({} if norm is None else {"gradient_norm": float(norm)}),
+            **({} if norm is None else {"gradient_norm": norm}),
             **{f"lr_{part}": rate for part, rate in rates.items()},
         }
 
@@ -243,6 +253,7 @@ class Run:
     def _measure(self) -> Accuracy | None:
         if self.validation_clips is None:
             return None
+        self._share_buffers()
         model = self.model if self.ema is None else self.ema.module
         found = measure(
             model,
@@ -251,8 +262,10 @@ class Run:
             batch_size=max(1, self.config.run.batch_size // self.processes),
             num_workers=self.config.data.num_workers,
         )
-        _logger.info("step %d: top-1 %.2f %%, top-5 %.2f %%", self.step, found.top1, found.top5)
         self.best = found.top1 if self.best is None else max(self.best, found.top1)
+        _logger.info(
+            "step %d: top-1 %.2f %%, top-5 %.2f %%, best top-1 %.2f %%", self.step, found.top1, found.top5, self.best
+        )
         if self.log is not None:
             self.log.write(self.step - 1, "validation", top1=found.top1, top5=found.top5, clips=found.clips)
         return found
@@ -275,6 +288,7 @@ class Run:
 
     def _save(self) -> None:
         self.accelerator.wait_for_everyone()
+        self._share_buffers()
         if self.accelerator.is_main_process:
             scaler = self.accelerator.scaler
             save_state(
@@ -287,6 +301,7 @@ class Run:
                     best=self.best,
                     seconds=self.seconds,
                     config=self.config.as_dict(),
+                    data=self.data,
                 ),
                 self.folder,
             )
@@ -301,39 +316,12 @@ class Run:
         save_pretrained(trained, self.folder / MODEL_FOLDER)
         draw_curves(self.folder)
 
-    def _stop_at(self, batch: Batch, clips: Tensor, targets: Tensor) -> None:
-        """Keeps what made the loss infinite or none.
+    def _share_buffers(self) -> None:
+        share_buffers(self.model, None if self.ema is None else self.ema.module)
 
-        Raises:
-            TrainingError: Always.
-        """
-        path = self.folder / f"{self.accelerator.process_index}.{INPUTS_NAME}"
-        torch.save({"step": self.step, "frames": batch.frames, "clips": clips.cpu(), "targets": targets.cpu()}, path)
-        raise TrainingError(
-            f"the loss of step {self.step} is not finite. Its inputs are in {path}, the state before it in"
-            f" {self.folder}: try a lower rate, optimizer.clip_norm=1, or run.precision=fp32"
-        )
-
-    def _check_same(self, state: RunState | None) -> None:
-        """Refuses to go on with another run's state.
-
-        Raises:
-            TrainingError: Names the fields that differ.
-        """
-        if state is None:
-            return
-        ours = self.config.as_dict()
-        differing = [
-            f"{section}.{name} is {value!r}, was {state.config.get(section, {}).get(name)!r}"
-            for section, values in ours.items()
-            for name, value in values.items()
-            if (section, name) not in _MAY_CHANGE and state.config.get(section, {}).get(name) != value
-        ]
-        if differing:
-            raise TrainingError(
-                f"{self.folder} holds a run of another configuration: {'; '.join(differing)}. Choose another folder, or"
-                f" the same configuration"
-            )
+    def _stop_at(self, what: str, batch: Batch, clips: Tensor, targets: Tensor) -> None:
+        inputs = {"frames": batch.frames, "clips": clips.cpu(), "targets": targets.cpu()}
+        stop_at(what, self.step, self.folder, process=self.accelerator.process_index, **inputs)
 
     def _make_ema(self, state: RunState | None) -> ModelEmaV3 | None:
         if self.config.run.ema is None:
@@ -342,12 +330,3 @@ class Run:
         if state is not None and state.ema is not None:
             ema.module.load_state_dict(state.ema)
         return ema
-
-
-# How the machine is used may change between the parts of a run; what is computed may not.
-_MAY_CHANGE = {
-    ("data", "num_workers"),
-    ("run", "save_every"),
-    ("run", "validate_every"),
-    ("run", "grad_checkpointing"),
-}

@@ -15,6 +15,7 @@ from ..data.shards import ShardedVideos, read_shards
 from .augment import ClipAugmentation
 from .clips import Clip, MotionClips, VideoClips
 from .config import DataSection, TrainingConfig
+from .described import describe_data
 from .errors import TrainingError
 from .validation import MeasuredMotion, MeasuredVideos
 
@@ -47,6 +48,8 @@ class Source:
 
     Attributes:
         class_names: By number.
+        described: What the training data are, for a run that goes on; see
+            :func:`~ila_models.training.described.describe_data`.
         train: Makes what is learned from.
         validation: Makes what accuracy is measured on, if anything.
         contract: What these data change in the model's input contract.
@@ -54,6 +57,7 @@ class Source:
     """
 
     class_names: tuple[str, ...]
+    described: dict[str, Any]
     train: Callable[[Needs], Dataset[Clip]]
     validation: Callable[[Needs], MeasuredMotion | MeasuredVideos] | None
     contract: Mapping[str, Any] = field(default_factory=dict)
@@ -93,7 +97,14 @@ def _motion(config: TrainingConfig) -> Source:
 
     # Motion clips come in a random order already, and every ten of them hold each class once. Batches that hold as many
     # of a motion as of its reverse teach the difference much sooner than batches that do not.
-    return Source(class_names=MOTION_CLASSES, train=train, validation=validation, contract=_WHOLE_FRAMES, in_order=True)
+    return Source(
+        class_names=MOTION_CLASSES,
+        described=describe_data(MOTION_CLASSES, clips),
+        train=train,
+        validation=validation,
+        contract=_WHOLE_FRAMES,
+        in_order=True,
+    )
 
 
 def _videos(data: DataSection) -> Source:
@@ -112,7 +123,12 @@ def _videos(data: DataSection) -> Source:
     def train(needs: Needs) -> Dataset[Clip]:
         return VideoClips(videos, frames_in=needs.frames_in, augmentation=needs.augmentation)
 
-    return Source(class_names=class_names, train=train, validation=validation)
+    return Source(
+        class_names=class_names,
+        described=describe_data(class_names, len(videos), videos),
+        train=train,
+        validation=validation,
+    )
 
 
 def _find_videos(
