@@ -251,6 +251,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "2 steps" in capsys.readouterr().out
     assert main([*command, "run.seed=3"]) == 0
     assert "% of 10 validation clips\n9 steps" in capsys.readouterr().out
+    assert main([*command, "--stop-after", "-1"]) == 1
+    assert "--stop-after) is -1, give at least 1 step" in capsys.readouterr().err
     assert main([*command, "run.sead=3"]) == 1
     assert "unknown field run.sead: did you mean run.seed?" in capsys.readouterr().err
     state = load_state(tmp_path / "run")

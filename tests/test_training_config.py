@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,33 @@ def test_overrides_come_after_the_file(tmp_path: Path) -> None:
         ({"data": {"kind": "motion"}}, "data.train_clips is missing, for motion"),
         ({"data": {"train": "a", "easy_epochs": 2}}, "data.easy_epochs is 2, give 0: only data.kind=motion has easy"),
         ({"data": {"kind": "motion", "train_clips": 9, "easy_epochs": 99}}, "data.easy_epochs is 99, give 0 to"),
+        ({"data": {"kind": "motion", "train_clips": 0}}, "data.train_clips is 0, give at least 1"),
+        ({"data": {"train": "a", "validation_clips": 0}}, "data.validation_clips is 0, give at least 1"),
+        ({"data": {"train": "a", "num_workers": -1}}, "data.num_workers is -1, give at least 0"),
+        ({"augmentation": {"mixup": -0.1}}, "augmentation.mixup is -0.1, give a finite number from 0 on"),
+        ({"augmentation": {"cutmix": ".nan"}}, "augmentation.cutmix is '.nan', expected float"),
+        ({"augmentation": {"cutmix": math.nan}}, "augmentation.cutmix is nan, give a finite number from 0 on"),
+        ({"augmentation": {"grey": math.nan}}, "augmentation.grey is nan, give a chance between 0 and 1"),
+        ({"optimizer": {"betas": [0.9]}}, "optimizer.betas is [0.9], expected a list of 2 numbers"),
+        ({"optimizer": {"betas": [0.9, 1]}}, "optimizer.betas is [0.9, 1.0], give two numbers from 0 to less than 1"),
+        ({"optimizer": {"clip_norm": -1}}, "optimizer.clip_norm is -1.0, give a finite number above 0, or null"),
+        ({"optimizer": {"clip_norm": math.nan}}, "optimizer.clip_norm is nan, give a finite number above 0"),
+        ({"optimizer": {"layer_decay": -0.5}}, "optimizer.layer_decay is -0.5, give a factor above 0 and up to 1"),
+        ({"optimizer": {"layer_decay": math.nan}}, "optimizer.layer_decay is nan, give a factor above 0"),
+        ({"optimizer": {"weight_decay": -1}}, "optimizer.weight_decay is -1, give a finite number from 0 on"),
+        ({"optimizer": {"skip_weight_decay": math.nan}}, "optimizer.skip_weight_decay is nan, give a finite number"),
+        ({"optimizer": {"lr": math.inf}}, "optimizer.lr is inf, give a finite number from 0 on"),
+        ({"optimizer": {"eps": 0}}, "optimizer.eps is 0, give a finite number above 0"),
+        ({"optimizer": {"similarity_weight": math.nan}}, "optimizer.similarity_weight is nan, give a finite number"),
+        ({"schedule": {"min_lr": 1e-4}}, "schedule.min_lr is 0.0001, give at most optimizer.skip_lr, which is 8e-05"),
+        (
+            {"schedule": {"min_lr": 1e-4}, "optimizer": {"parameters": "all", "lr": 1e-5}},
+            "mine: schedule.min_lr is 0.0001, give at most optimizer.lr, which is 1e-05",
+        ),
+        ({"schedule": {"min_lr": math.nan}}, "schedule.min_lr is nan, give a finite number from 0 on"),
+        ({"schedule": {"shrink_window_from": -1}}, "schedule.shrink_window_from is -1, give at least 0"),
+        ({"model": {"name": "a", "dropout": 2}}, "model.dropout is 2, give a chance between 0 and 1"),
+        ({"model": {"name": "a", "drop_path_rate": 1}}, "model.drop_path_rate is 1, give 0 to less than 1"),
         ({"run": 3}, "run. is int, expected a section of fields"),
         ({"model": {}}, "model.name is missing"),
         ({"model": {"name": "a", "pretrained": True, "checkpoint": "b"}}, "are both given: choose one"),
@@ -93,6 +121,16 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         load_config(path)
     path.write_text("just words")
     with pytest.raises(ValueError, match="the file is str, expected a section of fields"):
+        load_config(path)
+    path.write_text("- model\n- data\n")
+    with pytest.raises(ValueError, match=r"broken\.yaml: the file is list, expected a section of fields"):
+        load_config(path, ["run.seed=1"])
+    path.write_text("")
+    with pytest.raises(ValueError, match=r"broken\.yaml: model is missing"):
+        load_config(path, ["run.seed=1"])
+    assert load_config(path, ["model.name=ila_vit_b16", "data.train=videos"]).data.train == "videos"
+    path.write_bytes("model: {name: caf\u00e9}".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"broken\.yaml: not UTF-8 text \(.*0xe9.*\): save it as UTF-8"):
         load_config(path)
     with pytest.raises(ValueError, match=r"'seed=1' is not SECTION\.FIELD=VALUE"):
         load_config(RELEASED[0], ["seed=1"])

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ..configs import AlignmentForm, AlignmentTarget, InteractiveBlock
+from .ranges import contradictions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,8 +231,12 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> TrainingCo
         raise FileNotFoundError(f"{source}: no such file, and no recipe of this package: there are {known}")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        for override in overrides:
-            _override(content, override, yaml.safe_load)
+        content = {} if content is None else content  # an empty file, to which overrides may say everything
+        if isinstance(content, dict):
+            for override in overrides:
+                _override(content, override, yaml.safe_load)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 text ({error}): save it as UTF-8") from error
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from error
     return parse_config(content, where=str(path))
@@ -246,7 +251,7 @@ def parse_config(content: Any, *, where: str) -> TrainingConfig:
     problems: list[str] = []
     config = _build(TrainingConfig, content, "", problems)
     if not problems:
-        problems += _contradictions(config)
+        problems += contradictions(config)
     if problems:
         raise ValueError(f"{where}: " + "; ".join(problems))
     return config
@@ -300,6 +305,8 @@ def _converted(value: Any, hint: Any, name: str, problems: list[str]) -> Any:
         if not isinstance(value, Sequence) or isinstance(value, str):
             problems.append(f"{name} is {value!r}, expected a list")
             return value
+        if Ellipsis not in choices and len(value) != len(choices):
+            problems.append(f"{name} is {value!r}, expected a list of {len(choices)} numbers")
         return tuple(_converted(each, choices[0], name, problems) for each in value)
     if hint is float and isinstance(value, str):
         # YAML 1.1 reads 1e-3 as text: it wants 1.0e-3.
@@ -312,52 +319,6 @@ def _converted(value: Any, hint: Any, name: str, problems: list[str]) -> Any:
     if type(value) is not hint:
         problems.append(f"{name} is {value!r}, expected {hint.__name__}")
     return value
-
-
-def _contradictions(config: TrainingConfig) -> list[str]:
-    """What is wrong between fields, or out of range."""
-    run, data, schedule, augmentation = config.run, config.data, config.schedule, config.augmentation
-    checks = [
-        (run.batch_size >= 1, f"run.batch_size is {run.batch_size}, give at least 1"),
-        (run.accumulate >= 1, f"run.accumulate is {run.accumulate}, give at least 1"),
-        (run.save_every >= 1, f"run.save_every is {run.save_every}, give at least 1"),
-        (run.validate_every >= 1, f"run.validate_every is {run.validate_every}, give at least 1"),
-        (run.ema is None or 0 < run.ema < 1, f"run.ema is {run.ema}, give a decay between 0 and 1, or null"),
-        (schedule.epochs >= 1, f"schedule.epochs is {schedule.epochs}, give at least 1"),
-        (
-            0 <= schedule.warmup_epochs < schedule.epochs,
-            f"schedule.warmup_epochs is {schedule.warmup_epochs:g}, give at least 0 and less than the"
-            f" {schedule.epochs} epochs",
-        ),
-        (
-            0 <= data.easy_epochs <= schedule.epochs,
-            f"data.easy_epochs is {data.easy_epochs}, give 0 to {schedule.epochs}, the epochs",
-        ),
-        (
-            data.kind == "motion" or data.easy_epochs == 0,
-            f"data.easy_epochs is {data.easy_epochs}, give 0: only data.kind=motion has easy clips",
-        ),
-        (
-            0 <= schedule.short_epochs <= schedule.epochs,
-            f"schedule.short_epochs is {schedule.short_epochs}, give 0 to {schedule.epochs}, the epochs",
-        ),
-        (schedule.short_frames >= 2, f"schedule.short_frames is {schedule.short_frames}, give at least 2"),
-        (len(augmentation.crop_scales) > 0, "augmentation.crop_scales is empty, give (1.0,) for whole frames"),
-        (
-            all(0 < scale <= 1 for scale in augmentation.crop_scales),
-            f"augmentation.crop_scales is {augmentation.crop_scales}, give numbers above 0 and up to 1",
-        ),
-        (data.kind == "motion" or data.train is not None, "data.train is missing: name the folder of videos"),
-        (data.kind == "videos" or data.train_clips is not None, f"data.train_clips is missing, for {data.kind}"),
-        (
-            not (config.model.pretrained and config.model.checkpoint),
-            "model.pretrained and model.checkpoint are both given: choose one",
-        ),
-    ]
-    for name in ("color_jitter", "grey", "erasing", "switch", "label_smoothing"):
-        value = getattr(augmentation, name)
-        checks.append((0 <= value <= 1, f"augmentation.{name} is {value:g}, give a chance between 0 and 1"))
-    return [message for holds, message in checks if not holds]
 
 
 def _plain(value: Any) -> Any:

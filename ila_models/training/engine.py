@@ -75,9 +75,11 @@ def train(config: TrainingConfig, folder: Path, *, stop_after: int | None = None
     Raises:
         TrainingError: Loss or gradient are not finite, the folder holds another run or one of other data, another
             process trains there, the processes do not find each other, or a file cannot be written.
-        ValueError: Data and model do not fit, or the batch cannot be split.
+        ValueError: Data and model do not fit, the batch cannot be split, or ``stop_after`` is below 1.
         FileNotFoundError: Data or weights are not there.
     """
+    if stop_after is not None and stop_after < 1:
+        raise ValueError(f"stop_after (--stop-after) is {stop_after}, give at least 1 step, or leave it out")
     accelerator = join_processes(config)
     with alone_in(folder, accelerator):
         run = Run(config, folder, accelerator)

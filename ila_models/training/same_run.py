@@ -36,7 +36,8 @@ def check_same_config(config: TrainingConfig, state: RunState, folder: Path) -> 
     Raises:
         TrainingError: Names the fields that differ.
     """
-    differing, changed = [], []
+    differing: list[str] = []
+    changed: list[str] = []
     for section, values in config.as_dict().items():
         for name, value in values.items():
             before = state.config.get(section, {}).get(name)
