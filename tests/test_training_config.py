@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import shlex
 from pathlib import Path
 
 import pytest
 
+from ila_models.cli.main import make_parser
 from ila_models.training.config import RECIPES, load_config, parse_config
 from ila_models.weights.manifest import records
 
@@ -39,6 +42,18 @@ def test_there_is_a_recipe_for_each_released_checkpoint(name: str) -> None:
 
 def test_recipes_are_files_of_the_package() -> None:
     assert set(RELEASED) <= {path.stem for path in RECIPES.glob("*.yaml")}
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_command_at_a_recipe_s_head_is_whole(path: Path) -> None:
+    lines = itertools.takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
+    command = "\n".join(line[1:] for line in lines if line.startswith("#   "))
+    options = make_parser().parse_args(shlex.split(command.replace("\\\n", ""))[1:])
+    assert options.config == path.stem
+    before, after = load_config(path).data, load_config(path, options.overrides).data
+    for name in ("train", "train_annotations", "validation", "validation_annotations", "class_names"):
+        # What is left of the recipe's own places belongs to other folders than PATH.
+        assert getattr(before, name) is None or getattr(after, name) in ("PATH", None), name
 
 
 def test_overrides_come_after_the_file(tmp_path: Path) -> None:
