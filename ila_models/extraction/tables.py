@@ -78,10 +78,9 @@ def videos_of_table(file: str) -> Iterator[VideoItem]:
 
     Raises:
         FileNotFoundError: There is no such file.
-        AnnotationError: The table is a folder, not UTF-8 text, or has no row; columns are missing or stand twice, fields are too
-            many or too few, a path is empty, a segment stands twice, or a time is not a number, negative, infinite or
-            not after the start. The message tells up to ten problems with their lines.
-        OSError: It cannot be read.
+        AnnotationError: The table is a folder, not UTF-8 text, or has no row; columns are missing or stand twice,
+            fields are too many or too few, a path is empty, a segment stands twice, or a time is not a number,
+            negative, infinite or not after the start. The message tells up to ten problems with their lines.
     """
     problems = Problems(Path(file))
     segments = list(_segments(read_text(file), problems))
