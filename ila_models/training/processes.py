@@ -88,6 +88,8 @@ def _take(lock: FileLock, folder: Path) -> str | None:
         remove_unfinished_state(folder)
     except Timeout:
         return f"another process trains in {folder}: wait for its end, or choose another folder"
+    except NotImplementedError:  # filelock's word for it, in its older versions
+        return f"the folder of the run, {folder}, is on a file system without locks: choose a folder on another one"
     except OSError as error:
-        return f"the folder of the run, {folder}, cannot be used: {error}"
+        return f"the folder of the run, {folder}, cannot be used: {error}. Mend that, or choose another folder"
     return None
