@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +18,7 @@ from clips import write_clip
 from ila_models.data.motion import write_motion_videos
 
 BROKEN = 10
+TAR_HEADERS = {"gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT, "ustar": tarfile.USTAR_FORMAT}
 
 
 def write_videos(folder: Path, *, count: int) -> Path:
@@ -73,3 +76,13 @@ def contents(out: Path) -> dict[str, bytes]:
         for path in sorted(out.rglob("*"))
         if path.is_file() and path.suffix != ".lock"
     }
+
+
+def pack(path: Path, members: Sequence[tuple[str, bytes]], headers: str) -> Path:
+    """A tar file of members, with headers of one of the formats."""
+    with tarfile.open(path, "w", format=TAR_HEADERS[headers], encoding="utf-8", errors="surrogateescape") as archive:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path

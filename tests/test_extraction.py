@@ -10,7 +10,6 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Sequence
 from functools import partialmethod
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ import pytest
 import torch
 import webdataset
 from clips import write_clip
-from extraction_runs import BROKEN, command, contents, count_pieces, run, run_and_kill, write_videos
+from extraction_runs import BROKEN, command, contents, count_pieces, pack, run, run_and_kill, write_videos
 from safetensors.numpy import load_file
 from shard_files import write_shard
 
@@ -35,9 +34,7 @@ from ila_models.extraction.folder import FeatureFolder
 from ila_models.extraction.formats import FORMATS
 from ila_models.extraction.inputs import find_videos
 from ila_models.extraction.job import ExtractionJob
-from ila_models.extraction.plan import Plan
 from ila_models.extraction.row_store import RowStore
-from ila_models.extraction.run import check_run
 from ila_models.extraction.shares import Share, share_of_environment
 from ila_models.extraction.unique_names import Names
 
@@ -383,69 +380,6 @@ def test_a_tar_that_was_written_anew_is_noticed_and_a_retry_finds_its_way(videos
         _content(item)
 
 
-MEMBERS = {
-    "ascii": "a/1.mp4",
-    "dots": "a/../../b/./1.mp4",
-    "absolute": "//a//1.mp4",
-    "not ASCII": "視頻/café.mp4",
-    "no text": "caf\udce9.mp4",
-    "question mark": "what?.mp4",
-    "long": f"{'a' * 90}/{'b' * 90}/1.mp4",
-    "long without slashes": f"{'a' * 180}.mp4",
-    "cut within a character": f"{'a' * 99}{'é' * 40}.mp4",
-    "very long": f"{'/'.join(['視頻' * 30] * 15)}.mp4",
-}
-HEADERS = {"gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT, "ustar": tarfile.USTAR_FORMAT}
-NO_ROOM = ("long without slashes", "cut within a character", "very long")  # in a header of ustar
-
-
-def pack(path: Path, members: Sequence[tuple[str, bytes]], headers: str) -> Path:
-    with tarfile.open(path, "w", format=HEADERS[headers], encoding="utf-8", errors="surrogateescape") as archive:
-        for name, content in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return path
-
-
-@pytest.mark.parametrize(
-    ("name", "headers"), [(n, h) for n in MEMBERS for h in HEADERS if h != "ustar" or n not in NO_ROOM]
-)
-def test_members_of_any_name_are_read(name: str, headers: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    members = [("first.mp4", b"1" * 700), (MEMBERS[name], b"2" * 700), ("last.mp4", b"3" * 700)]
-    pack(Path("s.tar"), members, headers)
-    found = check_run(["s.tar"], "out", num_workers=1, patience=1, resume=False)
-    assert [item.file for item in found] == [f"{tmp_path}/s.tar:{member}" for member, _ in members]
-    plan = Plan(tmp_path, videos_per_part=3)
-    plan.append(found)
-    assert plan.items(0) == found
-    assert [_content(item) for item in plan.items(0)] == [content for _, content in members]
-
-
-def test_a_header_may_call_a_member_by_any_name_if_one_before_it_has_the_true_one(tmp_path: Path) -> None:
-    path = pack(tmp_path / "s.tar", [("видео.mp4", b"x" * 700)], "pax")
-    (item,) = find_videos([path])
-    header = tarfile.TarInfo("PaxHeader")  # as some programs write it
-    header.size = 700
-    content = path.read_bytes()
-    path.write_bytes(content[: item.offset - 512] + header.tobuf(tarfile.USTAR_FORMAT) + content[item.offset :])
-    assert list(find_videos([path])) == [item]
-    assert _content(item) == b"x" * 700
-
-
-@pytest.mark.parametrize("headers", HEADERS)
-def test_another_member_in_a_video_s_place_is_noticed(headers: str, tmp_path: Path) -> None:
-    path, content = tmp_path / "s.tar", bytes(700)
-    pack(path, [("ä.mp4", content), ("ö.mp4", content)], headers)
-    items = list(find_videos([path]))
-    assert [_content(item) for item in items] == [content, content]
-    pack(path, [("ö.mp4", content), ("ä.mp4", content)], headers)
-    for item in items:
-        with pytest.raises(ila_models.VideoError, match="is not where it was"):
-            _content(item)
-
-
 def test_a_file_is_the_same_video_from_every_folder(
     videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -557,53 +491,6 @@ def test_a_run_that_ends_early_takes_its_scratch_with_it(
         do(tmp_path, videos / "a.mp4")
     assert spilled
     assert list((tmp_path / ".extraction" / "unfinished").iterdir()) == []
-
-
-HOLD = """
-import sys, time
-from pathlib import Path
-from ila_models.extraction.folder import FeatureFolder
-
-folder = FeatureFolder(Path(sys.argv[1]), {"videos_per_part": 1})
-folder.scratch(0).mkdir(parents=True)
-(folder.scratch(0) / "clip").write_bytes(bytes(1000))
-print(folder.scratch(0), flush=True)
-time.sleep(float(sys.argv[2]))
-"""
-
-
-def test_scratch_of_processes_that_are_gone_is_removed(tmp_path: Path) -> None:
-    def hold(seconds: float) -> tuple[subprocess.Popen[str], Path]:
-        process = subprocess.Popen(
-            [sys.executable, "-c", HOLD, str(tmp_path), str(seconds)], stdout=subprocess.PIPE, text=True
-        )
-        assert process.stdout is not None
-        return process, Path(process.stdout.readline().strip())
-
-    killed, of_killed = hold(600)
-    living, of_living = hold(600)
-    ended, of_ended = hold(0)
-    older = tmp_path / ".extraction" / "unfinished" / "0123"  # as versions before locks left them
-    older.mkdir()
-    assert ended.wait(60) == 0
-    assert not of_ended.parent.exists()
-    killed.kill()
-    killed.wait()
-    assert (of_killed / "clip").exists()
-    try:
-        with FeatureFolder(tmp_path, {"videos_per_part": 1}) as folder:
-            assert not of_killed.parent.exists()
-            assert (of_living / "clip").exists()
-            assert older.exists()
-            folder.scratch(0).mkdir(parents=True)
-            folder.finish(lambda _: 0)
-            assert not older.exists()
-            assert (of_living / "clip").exists()
-        own = of_living.parent
-        assert sorted(older.parent.iterdir()) == [own, own.with_name(f"{own.name}.lock")]
-    finally:
-        living.kill()
-        living.wait()
 
 
 def test_rows_that_memory_does_not_hold_are_on_disk_until_they_are_written(tmp_path: Path) -> None:
